@@ -1,0 +1,104 @@
+"""Photos in, label maps out: the one place where a network runs, whoever hosts it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.engine.batch_norm_folding import fold_batch_norm
+from models.engine.geometry import InputSize, input_size
+from models.engine.label_upsampling import upsample_confidence, upsample_labels
+from models.engine.precision import best_dtype, default_device
+from models.weights.card import Preprocessing
+
+Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """labels: uint8, H x W, class ids. pixels: int64, one count a class. confidence: uint8, H x W, 255 is certain, or None."""
+
+    labels: NDArray[np.uint8]
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.uint8] | None
+
+
+class Engine:
+    """A network made ready for one device. Not thread-safe: one batch at a time."""
+
+    kind = "eager"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Takes the network over: folds its batch norms and moves it. dtype None: the best the device has."""
+        self.device = device or default_device()
+        self.dtype = dtype or best_dtype(self.device)
+        self.preprocessing = preprocessing
+        folded = fold_batch_norm(network.eval())
+        self._network = folded.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self._mean = torch.tensor(preprocessing.mean, device=self.device).view(3, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(preprocessing.std, device=self.device).view(3, 1, 1) * 255)
+
+    def input_size(self, height: int, width: int, long_side: int | None = None) -> InputSize:
+        """What the network sees of a height x width photo; `long_side` None is the checkpoint's own."""
+        return input_size(
+            height, width, long_side=long_side or self.preprocessing.long_side, grid=self.preprocessing.grid
+        )
+
+    @torch.inference_mode()
+    def run(
+        self, photos: Sequence[Photo], *, confidence: bool = False, long_side: int | None = None
+    ) -> list[Segmentation]:
+        """Label photos (uint8, H x W x 3, RGB, any sizes), in their order. Those of equal buckets share a batch."""
+        sizes = [self.input_size(photo.shape[0], photo.shape[1], long_side) for photo in photos]
+        buckets = defaultdict(list)
+        for index, size in enumerate(sizes):
+            buckets[size.bucket].append(index)
+        results: dict[int, Segmentation] = {}
+        for bucket, members in buckets.items():
+            logits = self._network(self._batch([photos[i] for i in members], [sizes[i] for i in members], bucket))
+            stride = (bucket[0] / logits.shape[2], bucket[1] / logits.shape[3])
+            for i, photo_logits in zip(members, logits.float(), strict=True):
+                results[i] = _segmentation(photo_logits, sizes[i], stride, photos[i].shape[:2], confidence)
+        return [results[i] for i in range(len(photos))]
+
+    def _batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
+        # Zero after normalisation is the mean colour.
+        batch = torch.empty(
+            (len(photos), 3, *bucket), dtype=self.dtype, device=self.device, memory_format=torch.channels_last
+        ).zero_()
+        for slot, photo, size in zip(batch, photos, sizes, strict=True):
+            pixels = torch.from_numpy(photo).to(self.device).permute(2, 0, 1)
+            scaled = _scale_down(pixels, size).float()
+            slot[:, : size.height, : size.width] = (scaled - self._mean) * self._scale
+        return batch
+
+
+def _scale_down(pixels: Tensor, size: InputSize) -> Tensor:
+    if pixels.shape[1:] == (size.height, size.width):
+        return pixels
+    # Only the CPU resizes uint8, and there it takes a quarter of the memory of float32.
+    source = pixels if pixels.device.type == "cpu" else pixels.float()
+    return F.interpolate(source[None], (size.height, size.width), mode="bilinear", antialias=True)[0]
+
+
+def _segmentation(
+    logits: Tensor, size: InputSize, stride: tuple[float, float], photo: tuple[int, ...], confidence: bool
+) -> Segmentation:
+    content = (size.height / stride[0], size.width / stride[1])
+    shape = (photo[0], photo[1])
+    logits = logits.contiguous()
+    labels, pixels = upsample_labels(logits, content, shape)
+    certainty = upsample_confidence(logits, content, shape).cpu().numpy() if confidence else None
+    return Segmentation(labels.cpu().numpy(), pixels.cpu().numpy(), certainty)

@@ -1,0 +1,90 @@
+"""Random views of a photo and its labels: scale, crop, flip and colour. All randomness comes from the generator given."""
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.training.recipe import Recipe
+from models.weights.card import Preprocessing
+
+IGNORE = 255
+# Rec. 601 luma of RGB.
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Turns a photo (uint8, H x W x 3) and labels (uint8, H x W) into a normalised crop (float32, 3 x h x w) and labels (int64)."""
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+
+    def __call__(
+        self, photo: NDArray[np.uint8], labels: NDArray[np.uint8], random: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        low, high = self.recipe.scale
+        scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
+        photo, labels = resize(photo, labels, scale)
+        photo, labels = crop(photo, labels, self.recipe.crop, random)
+        if random.random() < self.recipe.flip:
+            photo, labels = photo[:, ::-1], labels[:, ::-1]
+        colours = photo.astype(np.float32) / 255
+        if self.recipe.photometric > 0:
+            colours = jitter_colours(colours, self.recipe.photometric, random)
+        normal = (colours - np.float32(self.preprocessing.mean)) / np.float32(self.preprocessing.std)
+        height, width = self.recipe.crop
+        # Zero after normalisation is the mean colour: what the engine pads with.
+        inputs = torch.zeros(3, height, width)
+        targets = torch.full((height, width), IGNORE, dtype=torch.int64)
+        inputs[:, : photo.shape[0], : photo.shape[1]] = torch.from_numpy(normal.transpose(2, 0, 1).copy())
+        targets[: photo.shape[0], : photo.shape[1]] = torch.from_numpy(labels.astype(np.int64))
+        return inputs, targets
+
+
+def resize(
+    photo: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The photo bilinearly (antialiased when it shrinks, as in the engine), the labels by the nearest pixel."""
+    size = (max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale)))
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    nearest = F.interpolate(torch.from_numpy(labels)[None, None], size, mode="nearest-exact")[0, 0].numpy()
+    return resized, nearest
+
+
+def crop(
+    photo: NDArray[np.uint8], labels: NDArray[np.uint8], size: tuple[int, int], random: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A random window of at most `size`; a photo that is smaller stays whole on that side."""
+    top = int(random.integers(max(0, photo.shape[0] - size[0]) + 1))
+    left = int(random.integers(max(0, photo.shape[1] - size[1]) + 1))
+    window = (slice(top, top + size[0]), slice(left, left + size[1]))
+    return photo[window], labels[window]
+
+
+def jitter_colours(
+    colours: NDArray[np.float32], strength: float, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Gamma, brightness, contrast, saturation and a turn of the hue, of an H x W x 3 picture in 0..1."""
+    gamma, brightness, contrast, saturation = np.exp(random.uniform(-0.5, 0.5, 4) * strength).astype(np.float32)
+    colours = colours**gamma * brightness
+    mean = colours.mean(dtype=np.float32)
+    colours = (colours - mean) * contrast + mean
+    grey = (colours @ _LUMA)[..., None]
+    colours = grey + (colours - grey) * saturation
+    turn = _hue_rotation(float(random.uniform(-0.08, 0.08)) * strength)
+    jittered: NDArray[np.float32] = np.clip(colours @ turn.T, 0, 1)
+    return jittered
+
+
+def _hue_rotation(turns: float) -> NDArray[np.float32]:
+    """The matrix that turns the hue of RGB colours, in the YIQ plane, by a fraction of the circle."""
+    to_yiq = np.array([colorsys.rgb_to_yiq(*row) for row in np.eye(3)]).T
+    angle = 2 * np.pi * turns
+    rotation = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    return np.asarray(np.linalg.inv(to_yiq) @ rotation @ to_yiq, dtype=np.float32)

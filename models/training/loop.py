@@ -1,0 +1,231 @@
+"""The training loop. A run is a folder: state.pt (to continue exactly), best and last .safetensors, log.jsonl, curve.png.
+
+Nothing random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), so a run that was
+stopped and resumed takes the same steps as one that was not.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from models.engine.loading import load_engine
+from models.engine.precision import best_dtype, default_device
+from models.labelsets import load as load_label_set
+from models.training.augmentation import Augmentation
+from models.training.curve import plot_curve
+from models.training.dataset import SegmentationFolder
+from models.training.evaluation import Scores, evaluate
+from models.training.loss import SegmentationLoss
+from models.training.recipe import Recipe
+from models.weights.card import Card, Preprocessing
+from models.weights.checkpoint import Checkpoint, save
+from models.zoo.registry import build
+
+
+class RunError(Exception):
+    """A run that cannot be started or continued; the message says what to do."""
+
+
+class Views(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented photos, indexed by (epoch, photo)."""
+
+    def __init__(self, photos: SegmentationFolder, augmentation: Augmentation, seed: int) -> None:
+        self.photos, self.augmentation, self.seed = photos, augmentation, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
+        return self.augmentation(*self.photos[index], np.random.default_rng((self.seed, epoch, index)))
+
+
+class Run:
+    """One training run in the folder `out`. Raises RunError, DataError."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        *,
+        resume: bool = False,
+        exclude: tuple[str, ...] = (),
+        workers: int = 2,
+        validate_every: int = 5,
+        device: torch.device | None = None,
+    ) -> None:
+        """exclude: photos left out of training, by file name pattern. validate_every: epochs between scores and checkpoints."""
+        self.recipe, self.out, self.workers, self.validate_every = recipe, out, workers, validate_every
+        self.device = device or default_device()
+        label_set = load_label_set(recipe.label_set)
+        self.train_set = SegmentationFolder(data, "train", label_set, exclude=exclude)
+        self.val_set = SegmentationFolder(data, "val", label_set)
+        height, width = self.val_set[0][0].shape[:2]
+        self.card = Card(
+            name=recipe.model,
+            version=1,
+            architecture=recipe.model,
+            label_set=recipe.label_set,
+            num_classes=len(label_set.classes),
+            input_size=(height, width),
+            preprocessing=Preprocessing(long_side=recipe.long_side),
+            licence=recipe.licence,
+            data=recipe.data,
+        )
+        self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), recipe.seed)
+        self.batch_size = min(recipe.batch_size, len(self.train_set))
+        self.steps_per_epoch = len(self.train_set) // self.batch_size
+
+        torch.manual_seed(recipe.seed)
+        network = build(recipe.model, len(label_set.classes)).to(self.device, memory_format=torch.channels_last)
+        self.network: nn.Module = network
+        self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
+        self.optimiser = make_optimiser(network, recipe)
+        self.loss = SegmentationLoss(recipe, self.train_set.class_shares()).to(self.device)
+        self.step, self.best, self.losses = 0, -1.0, [0.0]
+        self._open(resume)
+
+    def train(self) -> float:
+        """Train to the last epoch and return the best validation mIoU. An interrupt saves the state first."""
+        total = self.recipe.epochs * self.steps_per_epoch
+        started = time.monotonic()
+        with tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+            try:
+                for photos, labels in self._batches():
+                    loss, rate = self._step(photos, labels)
+                    self.losses.append(loss)
+                    bar.set_postfix(epoch=self.step // self.steps_per_epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}")
+                    bar.update()
+                    if self.step == total or self.step % (self.validate_every * self.steps_per_epoch) == 0:
+                        self._validate(rate, time.monotonic() - started)
+            except KeyboardInterrupt:
+                self._save_state()
+                raise
+        return self.best
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for epoch in range(self.step // self.steps_per_epoch, self.recipe.epochs):
+            order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.train_set))
+            batches = [
+                [(epoch, int(i)) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
+                for b in range(self.step % self.steps_per_epoch, self.steps_per_epoch)
+            ]
+            yield from DataLoader(self.views, batch_sampler=batches, num_workers=self.workers)
+
+    def _step(self, photos: Tensor, labels: Tensor) -> tuple[float, float]:
+        rate = learning_rate(self.recipe, self.step / self.steps_per_epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        dtype = best_dtype(self.device)
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            logits = self.network(photos.to(self.device, memory_format=torch.channels_last))
+        loss = self.loss(logits, labels.to(self.device))
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.recipe.clip_gradient_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_gradient_norm)
+        self.optimiser.step()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        return loss.item(), rate
+
+    def _validate(self, rate: float, seconds: float) -> None:
+        last = self.out / "last.safetensors"
+        save(self.average.module, self.card, last)
+        result = evaluate(load_engine(Checkpoint.open(last), device=self.device), self.val_set)
+        if result.miou > self.best:
+            self.best = result.miou
+            save(self.average.module, self._scored(result), self.out / "best.safetensors")
+        row = {
+            "epoch": self.step / self.steps_per_epoch,
+            "loss": float(np.mean(self.losses)),
+            "learning_rate": rate,
+            "seconds": round(seconds, 1),
+            **asdict(result),
+        }
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        self.losses = []
+        tqdm.write(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, val mIoU {result.miou:.4f} (best {self.best:.4f})")
+        plot_curve(self.out)
+        self._save_state()
+
+    def _scored(self, result: Scores) -> Card:
+        measured = {"val_miou": round(result.miou, 4), "val_pixel_accuracy": round(result.pixel_accuracy, 4)}
+        return self.card.model_copy(update={"scores": measured})
+
+    def _open(self, resume: bool) -> None:
+        path = self.out / "state.pt"
+        if not path.exists():
+            if resume:
+                raise RunError(f"nothing to resume: there is no {path}")
+            self.out.mkdir(parents=True, exist_ok=True)
+            return
+        if not resume:
+            raise RunError(f"{self.out} already holds a run: continue it with --resume, or give another --out")
+        state: dict[str, Any] = torch.load(path, map_location=self.device)
+        if state["recipe"] != self.recipe.model_dump(mode="json"):
+            raise RunError(f"{path} was made with another recipe: resume with that one, or give another --out")
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.best, self.losses = state["step"], state["best"], state["losses"]
+
+    def _save_state(self) -> None:
+        temporary = self.out / "state.tmp"
+        torch.save(
+            {
+                "recipe": self.recipe.model_dump(mode="json"),
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "best": self.best,
+                "losses": self.losses,
+            },
+            temporary,
+        )
+        temporary.replace(self.out / "state.pt")
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Weight decay on kernels alone: vectors and scalars (biases, norms, fusion weights) have none."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, recipe.learning_rate)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum)
+
+
+def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the random start is soon forgotten."""
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: Tensor | int) -> None:
+        current = min(decay, (1 + float(updates)) / (10 + float(updates)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - current)
+            else:
+                average.copy_(value)
+
+    return update
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Linear warm-up, then half a cosine down to zero at the last epoch."""
+    if epoch < recipe.warmup_epochs:
+        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
+    progress = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))

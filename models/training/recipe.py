@@ -1,0 +1,74 @@
+"""A training recipe: every number that shapes a run, as data. The shipped ones lie in models/training/recipes/."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class RecipeError(Exception):
+    """A recipe that does not exist or does not parse; the message says what to change."""
+
+
+class Recipe(BaseModel):
+    """Sizes are pixels, height before width; rates are per optimiser step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    """Where the numbers come from."""
+    model: str
+    """The architecture."""
+    label_set: str
+    data: str
+    """What it trains on, for the model card."""
+    licence: str
+    """What the resulting weights may be used for."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    seed: int = 0
+    long_side: int = Field(gt=0)
+    """Photos are scaled down to this long side for validation and serving."""
+
+    crop: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Scale jitter, uniform in the logarithm."""
+    flip: float = 0.5
+    """Probability of a left-right flip."""
+    photometric: float = Field(default=0.0, ge=0, le=1)
+    """Strength of the brightness, contrast, saturation, hue and gamma jitter; 0 is none."""
+
+    optimiser: Literal["sgd", "adamw"]
+    learning_rate: float = Field(gt=0)
+    """Peak: linear warm-up to it, then a cosine to zero."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = Field(ge=0)
+    """Of kernels alone: norms, biases and fusion weights have none."""
+    clip_gradient_norm: float | None = None
+    ema_decay: float = Field(ge=0, lt=1)
+    """Of the exponential moving average of the weights, which is what is scored and saved."""
+
+    class_weights: Literal["none", "inverse-log"] = "none"
+    """inverse-log: 1 / ln(1.02 + a class's share of the pixels) (Paszke et al. 2016, ENet), scaled to a mean of 1."""
+    ohem_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Online hard example mining: only pixels whose true class got less than this probability count."""
+    ohem_kept: float = Field(default=0.0, ge=0, le=1)
+    """But always at least this share of the pixels, the hardest."""
+
+
+def load_recipe(name: str) -> Recipe:
+    """A shipped recipe by name, or a TOML file by path. Raises RecipeError."""
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise RecipeError(f"no recipe '{name}': give the path of a .toml file or one of: {shipped}")
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise RecipeError(f"{path}: {error}") from error

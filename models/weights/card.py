@@ -1,0 +1,39 @@
+"""What a checkpoint says of itself: the JSON under the key `segserve` in its safetensors header."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(_Frozen):
+    """From a photo to the network's input (see models/engine/geometry.py)."""
+
+    long_side: int = Field(gt=0)
+    """The longest side, in pixels, at which the network was trained and scored; larger photos are scaled down to it."""
+    grid: int = Field(default=32, gt=0)
+    """Both sides of the input are padded to multiples of this many pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean colour, RGB, 0..1."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of the colours, RGB, 0..1."""
+
+
+class Card(_Frozen):
+    """A checkpoint's own description."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: int = Field(ge=1)
+    architecture: str
+    label_set: str
+    num_classes: int = Field(ge=2, le=255)
+    input_size: tuple[int, int]
+    """Height and width, in pixels, of the photos that it was scored on."""
+    preprocessing: Preprocessing
+    licence: str
+    """What the weights may be used for, in a sentence."""
+    data: str
+    """What they were trained on."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Measured scores, such as "camvid val miou", 0..1."""

@@ -1,0 +1,82 @@
+"""Building blocks that more than one family uses.
+
+Tensors are float, N x C x H x W. "Same" padding is symmetric (k // 2), so a stride-2 layer maps a side n to ceil(n / 2) whatever n is.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Callable[[], nn.Module]
+
+
+class ConvNorm(nn.Sequential):
+    """k x k convolution without bias, batch norm, and (unless None) an activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        activation: Activation | None,
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+            batch_norm(out_channels),
+        ]
+        if activation is not None:
+            layers.append(activation())
+        super().__init__(*layers)
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch norm with EfficientNet's constants: epsilon 1e-3, running statistics kept with momentum 0.99."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate: global mean, 1x1 to `reduced`, activation, 1x1 back, sigmoid (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, reduced: int, activation: Activation) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.Conv2d(channels, reduced, 1), activation(), nn.Conv2d(reduced, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x.mean((2, 3), keepdim=True))
+
+
+def init_weights(network: nn.Module) -> None:
+    """He initialisation (fan out) of every convolution, zero biases: for networks trained from scratch."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def resize_to(x: Tensor, like: Tensor, mode: str) -> Tensor:
+    """`x` resized to the height and width of `like`; "bilinear" uses align_corners False."""
+    if x.shape[2:] == like.shape[2:]:
+        return x
+    return F.interpolate(x, size=like.shape[2:], mode=mode, align_corners=False if mode == "bilinear" else None)
+
+
+def halve(x: Tensor, pool: Callable[..., Tensor]) -> Tensor:
+    """3x3 stride-2 pooling of `x`: a side n becomes ceil(n / 2)."""
+    return pool(x, kernel_size=3, stride=2, padding=1)
+
+
+def average_pool(x: Tensor, **kwargs: int) -> Tensor:
+    """Mean over the positions inside the map (padding does not dilute the border)."""
+    return F.avg_pool2d(x, count_include_pad=False, **kwargs)
+
+
+def max_pool(x: Tensor, **kwargs: int) -> Tensor:
+    return torch.max_pool2d(x, **kwargs)
