@@ -1,0 +1,67 @@
+"""segserve train: weights from a labelled dataset, by a recipe."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import user_errors
+from models.labelsets import UnknownLabelSetError
+from models.training.dataset import DataError
+from models.training.loop import Run, RunError
+from models.training.recipe import RecipeError, load_recipe
+from models.zoo.registry import UnknownArchitectureError
+
+
+@click.command("train")
+@click.option("--recipe", required=True, help="A shipped recipe's name, or the path of a .toml file.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Holds train/ and val/, each with images/NAME.jpg|png and labels/NAME.png.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The run's folder: state.pt, best.safetensors, last.safetensors, log.jsonl, curve.png.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out training photos, such as '0001TP_*'.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Processes that load and augment photos.",
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Epochs between validations and checkpoints.",
+)
+def command(
+    recipe: str, data: Path, out: Path, resume: bool, exclude: tuple[str, ...], workers: int, validate_every: int
+) -> None:
+    """Train a model by a recipe.
+
+    Ctrl-C and SIGTERM save the state first; --resume goes on from there. To serve the result, copy best.safetensors to
+    NAME@VERSION.safetensors in a folder and name that in SEGSERVE_MODEL_DIR.
+    """
+    with user_errors(DataError, RecipeError, RunError, UnknownArchitectureError, UnknownLabelSetError):
+        run = Run(
+            load_recipe(recipe),
+            data,
+            out,
+            resume=resume,
+            exclude=exclude,
+            workers=workers,
+            validate_every=validate_every,
+        )
+        try:
+            best = run.train()
+        except KeyboardInterrupt:
+            raise click.ClickException(f"stopped; continue with --resume and --out {out}") from None
+    click.echo(f"best validation mIoU {best:.4f}: {out / 'best.safetensors'}", err=True)

@@ -1,0 +1,97 @@
+"""A request's photo: the raw body, or the multipart part `image`, within limits of size, time and memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from service.errors import BadParameter, BodyTooLarge, BodyTooSlow, MalformedBody, Overloaded
+from service.pipeline import NO_MEMORY
+from service.scheduling.memory import MemoryBudget
+from service.settings import Settings
+
+# A client that is still sending would lose an early answer to a connection reset: its body is read on for a while.
+_DISCARD_SECONDS = 2.0
+_DISCARD_FACTOR = 2
+
+
+@asynccontextmanager
+async def received_photo(request: Request, settings: Settings, memory: MemoryBudget) -> AsyncIterator[bytes]:
+    """The photo's bytes, accounted for in `memory` while the context lasts.
+
+    Raises BodyTooLarge, BodyTooSlow, MalformedBody, BadParameter, Overloaded, and ClientDisconnect (it hung up).
+    """
+    body = await _receive(request, settings, memory)
+    try:
+        yield await _photo_in(request, body)
+    finally:
+        memory.release(len(body))
+
+
+async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -> bytes:
+    """The whole body; its length stays reserved in `memory` unless this raises."""
+    body = bytearray()
+    try:
+        if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
+            raise BodyTooLarge(_too_large(settings), close=True)
+        async with asyncio.timeout(settings.body_timeout_ms / 1000):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > settings.max_body_bytes:
+                    raise BodyTooLarge(_too_large(settings), close=True)
+                if not memory.reserve(len(chunk)):
+                    raise Overloaded(NO_MEMORY, retry_after=1.0, close=True)
+                body += chunk
+    except BaseException as error:
+        memory.release(len(body))
+        if isinstance(error, TimeoutError):
+            raise BodyTooSlow(
+                f"The body took over {settings.body_timeout_ms} ms: send a smaller photo, or use a faster line.",
+                close=True,
+            ) from None
+        if isinstance(error, BodyTooLarge | Overloaded):
+            await _discard_rest(request, settings)
+        raise
+    return bytes(body)
+
+
+def _too_large(settings: Settings) -> str:
+    return f"The body may have {settings.max_body_bytes} bytes: send a smaller photo, or a JPEG of it."
+
+
+async def _discard_rest(request: Request, settings: Settings) -> None:
+    """Read on a little, unless the client waits for our consent before it sends its body."""
+    if "expect" in request.headers:
+        return
+    left = settings.max_body_bytes * _DISCARD_FACTOR
+    try:
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+    except (TimeoutError, ClientDisconnect):
+        return
+
+
+async def _photo_in(request: Request, body: bytes) -> bytes:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return body
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=16)
+    # The body is in memory already; there may be no disk to write to.
+    parser.spool_max_size = len(body) + 1
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        raise MalformedBody(f"The form cannot be parsed ({error}): or send the photo as the raw body.") from error
+    image = form.get("image")
+    if not isinstance(image, UploadFile):
+        raise BadParameter("The form has no file 'image': send the photo in a part of that name, with a file name.")
+    return await image.read()

@@ -1,0 +1,95 @@
+"""What the gateway asks of whatever hosts the networks: a changing set of devices, each running one batch at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Photo = NDArray[np.uint8]
+
+
+class Segmentation(Protocol):
+    """labels: uint8, H x W. pixels: int64, one count a class. confidence: uint8, H x W (255 is certain), or None."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]: ...
+    @property
+    def pixels(self) -> NDArray[np.int64]: ...
+    @property
+    def confidence(self) -> NDArray[np.uint8] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that is served. input_size: height and width, in pixels, of the photos that it was scored on."""
+
+    name: str
+    version: int
+    label_set: str
+    input_size: tuple[int, int]
+    long_side: int
+    licence: str
+    data: str
+    scores: Mapping[str, float]
+    sha256: str
+    engine: Literal["eager", "compiled"]
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchKey:
+    """Photos with equal keys can share a batch. height and width: the padded input, in pixels."""
+
+    model: str
+    """ModelInfo.id"""
+    height: int
+    width: int
+    long_side: int
+    confidence: bool
+
+    @property
+    def cost(self) -> int:
+        """Padded pixels of one photo."""
+        return self.height * self.width
+
+
+class Device(Protocol):
+    """Runs one batch at a time. Devices of one kind are equally fast."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
+        """One result a photo, in order. Raises whatever went wrong; the caller isolates the photo that caused it."""
+        ...
+
+
+class Backend(Protocol):
+    """Hosts models on devices."""
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        """Those that take batches now."""
+        ...
+
+    @property
+    def models(self) -> Sequence[ModelInfo]: ...
+    def batch_key(
+        self, model: ModelInfo, height: int, width: int, *, long_side: int | None, confidence: bool
+    ) -> BatchKey:
+        """What a height x width photo needs of `model`; long_side None is the checkpoint's own."""
+        ...
+
+    async def start(self) -> None:
+        """Load the models; afterwards `devices` is not empty."""
+        ...
+
+    async def stop(self) -> None:
+        """Free everything; running batches are waited for."""
+        ...

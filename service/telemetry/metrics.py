@@ -1,0 +1,69 @@
+"""The gateway's Prometheus metrics; docs/metrics.md lists them for the people who run it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_PHOTOS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+
+class Metrics:
+    """One set a gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.requests = Counter(
+            "segserve_requests", "Requests answered.", ("route", "model", "status"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "segserve_request_seconds",
+            "From the first byte of a request's header to the last of its answer.",
+            ("route", "model"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("segserve_requests_in_flight", "Requests being answered.", registry=registry)
+        self.stage_seconds = Histogram(
+            "segserve_stage_seconds",
+            "Time of a photo in a stage: decode, queue, infer or encode.",
+            ("stage", "model"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.batch_photos = Histogram(
+            "segserve_batch_photos", "Photos a batch.", ("model",), buckets=_PHOTOS, registry=registry
+        )
+        self.queue_photos = Gauge("segserve_queue_photos", "Photos that wait for a device.", registry=registry)
+        self.queue_pixels = Gauge("segserve_queue_pixels", "Padded pixels that wait for a device.", registry=registry)
+        self.memory_bytes = Gauge(
+            "segserve_memory_reserved_bytes", "Memory reserved for bodies, photos and results.", registry=registry
+        )
+        self.admitted = Counter("segserve_admitted", "Photos admitted.", ("model",), registry=registry)
+        self.refused = Counter(
+            "segserve_refused",
+            "Photos refused: deadline (they would miss it) or memory (none is left).",
+            ("reason",),
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "segserve_dropped",
+            "Admitted photos given up: cancelled (the client hung up), expired (the deadline passed) or failed.",
+            ("reason",),
+            registry=registry,
+        )
+        self.ready = Gauge("segserve_ready", "1 while the models are loaded and warm.", registry=registry)
+        self.model_info = Gauge(
+            "segserve_model_info",
+            "1 for each model that is served.",
+            ("model", "label_set", "engine", "sha256", "licence"),
+            registry=registry,
+        )
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,78 @@
+"""Around every request: its id, its metrics and its one log line."""
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.telemetry.metrics import Metrics
+
+logger = logging.getLogger("segserve.request")
+# Asked every few seconds by machines: their log lines would bury the others.
+PROBES = ("/livez", "/readyz", "/metrics")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# What nginx logs for a client that hung up; there is no answer to take a status from.
+CLIENT_CLOSED_REQUEST = 499
+
+
+class RequestTelemetry:
+    """Pure ASGI middleware.
+
+    Routes may put their `model` into scope["state"] to have it counted and logged, and `headers` to have them on whatever
+    answer follows, errors included.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["headers"] = {"X-Request-Id": request_id}
+        status = CLIENT_CLOSED_REQUEST
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(state["headers"])
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self.metrics.in_flight.dec()
+            seconds = time.perf_counter() - started
+            # Only addresses that exist, so that a scanner cannot fill the metrics.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            model = state.get("model", "")
+            self.metrics.requests.labels(route, model, status).inc()
+            self.metrics.request_seconds.labels(route, model).observe(seconds)
+            logger.log(
+                logging.DEBUG if route in PROBES else logging.INFO,
+                "%s %s %d",
+                scope["method"],
+                scope["path"],
+                status,
+                extra={
+                    "request_id": request_id,
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": status,
+                    "milliseconds": round(seconds * 1000, 1),
+                    "model": model,
+                },
+            )
