@@ -1,1 +1,1 @@
-"""Photos in, label maps out: loading.load_engine makes an engine.Engine from a checkpoint; geometry decides what it sees."""
+"""Photos in, label maps out: loading.load_engine makes an engine.Engine from a checkpoint."""

@@ -7,7 +7,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """`network` (in eval mode) with each Conv2d + BatchNorm2d that follow each other in a Sequential made one Conv2d."""
+    """`network` (in eval mode), in place: each Conv2d with a BatchNorm2d after it in a Sequential is one Conv2d."""
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
             continue

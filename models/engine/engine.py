@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from models.engine.batch_norm_folding import fold_batch_norm
 from models.engine.geometry import InputSize, input_size
@@ -21,11 +22,14 @@ Photo = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """labels: uint8, H x W, class ids. pixels: int64, one count a class. confidence: uint8, H x W, 255 is certain, or None."""
+    """What is where in one photo of H x W pixels."""
 
     labels: NDArray[np.uint8]
+    """H x W, class ids."""
     pixels: NDArray[np.int64]
+    """How many pixels each class has."""
     confidence: NDArray[np.uint8] | None
+    """H x W, 255 is certain; None where it was not asked for."""
 
 
 class Engine:
@@ -45,8 +49,8 @@ class Engine:
         self.device = device or default_device()
         self.dtype = dtype or best_dtype(self.device)
         self.preprocessing = preprocessing
-        folded = fold_batch_norm(network.eval())
-        self._network = folded.to(self.device, self.dtype, memory_format=torch.channels_last)
+        folded = fold_batch_norm(network.eval()).to(self.device, self.dtype)
+        self._network = convert_conv2d_weight_memory_format(folded, torch.channels_last)
         self._mean = torch.tensor(preprocessing.mean, device=self.device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(preprocessing.std, device=self.device).view(3, 1, 1) * 255)
 
@@ -79,7 +83,8 @@ class Engine:
             (len(photos), 3, *bucket), dtype=self.dtype, device=self.device, memory_format=torch.channels_last
         ).zero_()
         for slot, photo, size in zip(batch, photos, sizes, strict=True):
-            pixels = torch.from_numpy(photo).to(self.device).permute(2, 0, 1)
+            # Torch takes neither flipped nor read-only arrays; others are not copied.
+            pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)
             scaled = _scale_down(pixels, size).float()
             slot[:, : size.height, : size.width] = (scaled - self._mean) * self._scale
         return batch

@@ -1,4 +1,4 @@
-"""The size at which a network sees a photo: a pure function of the checkpoint and the photo's own size, never of its batch-mates.
+"""The size at which a network sees a photo: a pure function of checkpoint and photo, never of its batch-mates.
 
 Imports no torch, so that a gateway without one can price a photo before it is decoded.
 """
@@ -29,6 +29,4 @@ def input_size(height: int, width: int, *, long_side: int, grid: int) -> InputSi
     """
     scale = min(Fraction(1), Fraction(long_side, max(height, width)))
     scaled_height, scaled_width = max(1, round(height * scale)), max(1, round(width * scale))
-    return InputSize(
-        scaled_height, scaled_width, -(-scaled_height // grid) * grid, -(-scaled_width // grid) * grid
-    )
+    return InputSize(scaled_height, scaled_width, -(-scaled_height // grid) * grid, -(-scaled_width // grid) * grid)

@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-# Pixels worked on at once: a few such rows of every class stay in the cache, and nothing of classes x H x W is ever made.
+# Pixels worked on at once: such a band stays in the cache, and nothing of classes x H x W is ever made.
 BAND_PIXELS = 1 << 17
 
 
 def upsample_labels(logits: Tensor, content: tuple[float, float], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The class of the largest bilinearly upsampled logit at every pixel (align_corners False), and the pixels of each class.
+    """The class of the largest logit at every pixel (bilinear, align_corners False), and the pixels of each class.
 
-    logits: float32, C x h x w, C at most 255. content: how many of its rows and columns the photo covers; the rest is padding.
-    size: height and width of the photo. Returns labels (uint8, H x W; of equal logits the lowest class) and pixels (int64, C).
+    logits: float32, C x h x w, C at most 255. content: how many of its rows and columns the photo covers; padding
+    follows. size: height and width of the photo. Returns labels (uint8, H x W; of equal logits the lowest class) and
+    pixels (int64, C).
     """
     classes = logits.shape[0]
     height, width = size
@@ -49,7 +50,7 @@ def upsample_confidence(logits: Tensor, content: tuple[float, float], size: tupl
 
 
 class Axis:
-    """Where each of `outputs` positions falls between the neighbours on a grid of `inputs`, of which `content` are covered."""
+    """Where each of `outputs` positions falls on a grid of `inputs` cells, of which the first `content` are covered."""
 
     def __init__(self, content: float, inputs: int, outputs: int, device: torch.device) -> None:
         position = (torch.arange(outputs, dtype=torch.float64, device=device) + 0.5) * (content / outputs) - 0.5

@@ -1,18 +1,24 @@
-"""From a checkpoint on disk to an engine."""
+"""From a checkpoint on disk to an engine: all that a host of engines needs of the weights."""
 
 import torch
 
 from models.engine.engine import Engine
-from models.weights.checkpoint import Checkpoint
-from models.zoo.registry import build
+from models.weights.checkpoint import Checkpoint, CheckpointError
+from models.weights.library import UnknownModelError, find, library
+from models.zoo.registry import UnknownArchitectureError, build
+
+__all__ = ["Checkpoint", "CheckpointError", "UnknownModelError", "find", "library", "load_engine"]
 
 
 def load_engine(
     checkpoint: Checkpoint, *, device: torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Engine:
-    """Raises CheckpointError if the weights do not fit the architecture that the checkpoint names."""
+    """Raises CheckpointError if there is no such architecture as the checkpoint names, or its weights do not fit it."""
     card = checkpoint.card
-    with torch.device("meta"):
-        network = build(card.architecture, card.num_classes)
+    try:
+        with torch.device("meta"):
+            network = build(card.architecture, card.num_classes)
+    except UnknownArchitectureError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
     checkpoint.load_into(network)
     return Engine(network, card.preprocessing, device=device, dtype=dtype)

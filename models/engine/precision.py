@@ -8,7 +8,7 @@ def default_device() -> torch.device:
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, float32 elsewhere (emulated bfloat16 is slower than float32)."""
+    """bfloat16 where the hardware multiplies it natively, else float32 (emulated bfloat16 is slower than float32)."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     features = torch.cpu.get_capabilities()

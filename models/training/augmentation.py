@@ -1,4 +1,4 @@
-"""Random views of a photo and its labels: scale, crop, flip and colour. All randomness comes from the generator given."""
+"""Random views of a photo and its labels: scale, crop, flip, colour. All randomness is the given generator's."""
 
 import colorsys
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Turns a photo (uint8, H x W x 3) and labels (uint8, H x W) into a normalised crop (float32, 3 x h x w) and labels (int64)."""
+    """Turns a photo (uint8, H x W x 3) and labels (uint8, H x W) into a normalised crop (float32, 3 x h x w) and its
+    labels (int64, h x w, 255 ignored), h x w being the recipe's crop."""
 
     recipe: Recipe
     preprocessing: Preprocessing
@@ -33,10 +34,11 @@ class Augmentation:
         photo, labels = crop(photo, labels, self.recipe.crop, random)
         if random.random() < self.recipe.flip:
             photo, labels = photo[:, ::-1], labels[:, ::-1]
-        colours = photo.astype(np.float32) / 255
+        colours = photo.astype(np.float32) / np.float32(255)
         if self.recipe.photometric > 0:
             colours = jitter_colours(colours, self.recipe.photometric, random)
-        normal = (colours - np.float32(self.preprocessing.mean)) / np.float32(self.preprocessing.std)
+        mean, std = np.array([self.preprocessing.mean, self.preprocessing.std], dtype=np.float32)
+        normal = (colours - mean) / std
         height, width = self.recipe.crop
         # Zero after normalisation is the mean colour: what the engine pads with.
         inputs = torch.zeros(3, height, width)
@@ -67,9 +69,7 @@ def crop(
     return photo[window], labels[window]
 
 
-def jitter_colours(
-    colours: NDArray[np.float32], strength: float, random: np.random.Generator
-) -> NDArray[np.float32]:
+def jitter_colours(colours: NDArray[np.float32], strength: float, random: np.random.Generator) -> NDArray[np.float32]:
     """Gamma, brightness, contrast, saturation and a turn of the hue, of an H x W x 3 picture in 0..1."""
     gamma, brightness, contrast, saturation = np.exp(random.uniform(-0.5, 0.5, 4) * strength).astype(np.float32)
     colours = colours**gamma * brightness

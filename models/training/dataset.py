@@ -1,5 +1,6 @@
 """Photos and label maps in folders: DIR/SPLIT/images/NAME.jpg|png beside DIR/SPLIT/labels/NAME.png."""
 
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class DataError(Exception):
 
 
 class SegmentationFolder:
-    """One split, in the order of file names. Item: photo (uint8, H x W x 3) and class ids (uint8, H x W, 255 ignored)."""
+    """One split, ordered by file name. Item: photo (uint8, H x W x 3) and class ids (uint8, H x W, 255 ignored)."""
 
     def __init__(self, root: Path, split: str, label_set: LabelSet, *, exclude: tuple[str, ...] = ()) -> None:
         """`exclude`: file name patterns to leave out, such as a drive held out whole. Raises DataError."""
@@ -30,14 +31,17 @@ class SegmentationFolder:
             if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not any(fnmatch(path.name, p) for p in exclude)
         ]
         if not self.photos:
-            raise DataError(f"no .jpg or .png photos in {folder / 'images'}")
+            raise DataError(f"no .jpg or .png photos in {folder / 'images'}{' but those excluded' if exclude else ''}")
         self.labels = [folder / "labels" / f"{path.stem}.png" for path in self.photos]
         for path in self.labels:
             if not path.is_file():
-                raise DataError(f"no label map {path}")
+                raise DataError(f"no label map {path}: every photo needs one of its own name")
 
     def __len__(self) -> int:
         return len(self.photos)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         photo_path, label_path = self.photos[index], self.labels[index]
@@ -50,11 +54,20 @@ class SegmentationFolder:
         except (ImageError, ValueError) as error:
             raise DataError(f"{label_path}: {error}") from error
         if photo.shape[:2] != labels.shape:
-            raise DataError(f"{label_path} is {labels.shape}, its photo {photo.shape[:2]}")
+            height, width = photo.shape[:2]
+            raise DataError(
+                f"{label_path} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}: "
+                "make both the same size"
+            )
         return photo, labels
 
     def class_shares(self) -> NDArray[np.float64]:
         """The share of the labelled pixels that each class has."""
-        pixels = sum(np.bincount(self[i][1].ravel(), minlength=256) for i in range(len(self)))
-        counted = np.asarray(pixels)[: len(self.label_set.classes)].astype(np.float64)
-        return counted / counted.sum()
+        pixels = np.zeros(256, dtype=np.int64)
+        for _, labels in self:
+            pixels += np.bincount(labels.ravel(), minlength=256)
+        counted = pixels[: len(self.label_set.classes)]
+        if not counted.any():
+            raise DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")
+        shares: NDArray[np.float64] = counted / counted.sum()
+        return shares

@@ -13,7 +13,7 @@ from models.training.dataset import SegmentationFolder
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """From a confusion matrix summed over all pixels; all 0..1. Classes in neither labels nor predictions have no IoU."""
+    """From a confusion matrix summed over all pixels; all 0..1. A class neither labelled nor predicted has no IoU."""
 
     miou: float
     pixel_accuracy: float
@@ -32,9 +32,7 @@ def scores(confusion: NDArray[np.int64], label_set: LabelSet, images: int) -> Sc
     """Mean IoU is over the classes that occur."""
     hits = confusion.diagonal()
     unions = confusion.sum(0) + confusion.sum(1) - hits
-    per_class = {
-        c.name: float(hits[c.id] / unions[c.id]) for c in label_set.classes if unions[c.id] > 0
-    }
+    per_class = {c.name: float(hits[c.id] / unions[c.id]) for c in label_set.classes if unions[c.id] > 0}
     miou = float(np.mean(list(per_class.values()))) if per_class else 0.0
     return Scores(miou, float(hits.sum() / max(1, confusion.sum())), per_class, images)
 

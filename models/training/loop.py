@@ -1,11 +1,13 @@
-"""The training loop. A run is a folder: state.pt (to continue exactly), best and last .safetensors, log.jsonl, curve.png.
+"""The training loop.
 
-Nothing random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), so a run that was
-stopped and resumed takes the same steps as one that was not.
+A run is a folder: state.pt (to continue exactly), best.safetensors and last.safetensors, log.jsonl, curve.png. Nothing
+random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), so a run that
+was stopped and resumed takes the same steps as one that was not.
 """
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -24,8 +27,9 @@ from models.engine.precision import best_dtype, default_device
 from models.labelsets import load as load_label_set
 from models.training.augmentation import Augmentation
 from models.training.curve import plot_curve
-from models.training.dataset import SegmentationFolder
+from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
+from models.training.interruption import Interruption
 from models.training.loss import SegmentationLoss
 from models.training.recipe import Recipe
 from models.weights.card import Card, Preprocessing
@@ -49,7 +53,10 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Run:
-    """One training run in the folder `out`. Raises RunError, DataError."""
+    """One training run in the folder `out`.
+
+    Raises RunError, DataError, UnknownArchitectureError, UnknownLabelSetError.
+    """
 
     def __init__(
         self,
@@ -63,7 +70,7 @@ class Run:
         validate_every: int = 5,
         device: torch.device | None = None,
     ) -> None:
-        """exclude: photos left out of training, by file name pattern. validate_every: epochs between scores and checkpoints."""
+        """exclude: photos left out of training, by file name pattern. validate_every: epochs between checkpoints."""
         self.recipe, self.out, self.workers, self.validate_every = recipe, out, workers, validate_every
         self.device = device or default_device()
         label_set = load_label_set(recipe.label_set)
@@ -82,34 +89,39 @@ class Run:
             data=recipe.data,
         )
         self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), recipe.seed)
+        if len(self.train_set) < 2:
+            raise DataError(f"one photo in {data / 'train'} is too few: batch norm needs at least two")
         self.batch_size = min(recipe.batch_size, len(self.train_set))
         self.steps_per_epoch = len(self.train_set) // self.batch_size
 
         torch.manual_seed(recipe.seed)
-        network = build(recipe.model, len(label_set.classes)).to(self.device, memory_format=torch.channels_last)
-        self.network: nn.Module = network
+        network = build(recipe.model, len(label_set.classes)).to(self.device)
+        self.network = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
         self.optimiser = make_optimiser(network, recipe)
         self.loss = SegmentationLoss(recipe, self.train_set.class_shares()).to(self.device)
-        self.step, self.best, self.losses = 0, -1.0, [0.0]
+        self.step, self.best = 0, -1.0
+        self.losses: list[float] = []
         self._open(resume)
 
     def train(self) -> float:
-        """Train to the last epoch and return the best validation mIoU. An interrupt saves the state first."""
+        """Train to the last epoch and return the best validation mIoU.
+
+        On SIGINT or SIGTERM the step is finished and the state saved before KeyboardInterrupt is raised.
+        """
         total = self.recipe.epochs * self.steps_per_epoch
         started = time.monotonic()
-        with tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True) as bar:
-            try:
-                for photos, labels in self._batches():
-                    loss, rate = self._step(photos, labels)
-                    self.losses.append(loss)
-                    bar.set_postfix(epoch=self.step // self.steps_per_epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}")
-                    bar.update()
-                    if self.step == total or self.step % (self.validate_every * self.steps_per_epoch) == 0:
-                        self._validate(rate, time.monotonic() - started)
-            except KeyboardInterrupt:
-                self._save_state()
-                raise
+        with Interruption() as stop, tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+            for photos, labels in self._batches():
+                loss, rate = self._step(photos, labels)
+                self.losses.append(loss)
+                bar.set_postfix(epoch=self.step // self.steps_per_epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}")
+                bar.update()
+                if self.step == total or self.step % (self.validate_every * self.steps_per_epoch) == 0:
+                    self._validate(rate, time.monotonic() - started)
+                if stop.requested:
+                    self._save_state()
+                    raise KeyboardInterrupt
         return self.best
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -156,7 +168,8 @@ class Run:
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
         self.losses = []
-        tqdm.write(f"epoch {row['epoch']:.0f}: loss {row['loss']:.3f}, val mIoU {result.miou:.4f} (best {self.best:.4f})")
+        summary = f"loss {row['loss']:.3f}, val mIoU {result.miou:.4f} (best {self.best:.4f})"
+        tqdm.write(f"epoch {row['epoch']:.0f}: {summary}", file=sys.stderr)
         plot_curve(self.out)
         self._save_state()
 

@@ -4,7 +4,9 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from models.validation import explain
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -29,15 +31,16 @@ class Recipe(BaseModel):
     """What the resulting weights may be used for."""
 
     epochs: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(ge=2)
+    """At least 2: the coarsest level can be one pixel, and batch norm needs two values."""
     seed: int = 0
     long_side: int = Field(gt=0)
     """Photos are scaled down to this long side for validation and serving."""
 
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
+    crop: tuple[PositiveInt, PositiveInt]
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
     """Scale jitter, uniform in the logarithm."""
-    flip: float = 0.5
+    flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a left-right flip."""
     photometric: float = Field(default=0.0, ge=0, le=1)
     """Strength of the brightness, contrast, saturation, hue and gamma jitter; 0 is none."""
@@ -70,5 +73,7 @@ def load_recipe(name: str) -> Recipe:
         raise RecipeError(f"no recipe '{name}': give the path of a .toml file or one of: {shipped}")
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise RecipeError(f"{path}: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {explain(error)}") from error

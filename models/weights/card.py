@@ -1,6 +1,10 @@
 """What a checkpoint says of itself: the JSON under the key `segserve` in its safetensors header."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from models.labelsets import UnknownLabelSetError, load
 
 
 class _Frozen(BaseModel):
@@ -28,7 +32,7 @@ class Card(_Frozen):
     architecture: str
     label_set: str
     num_classes: int = Field(ge=2, le=255)
-    input_size: tuple[int, int]
+    input_size: tuple[PositiveInt, PositiveInt]
     """Height and width, in pixels, of the photos that it was scored on."""
     preprocessing: Preprocessing
     licence: str
@@ -36,4 +40,14 @@ class Card(_Frozen):
     data: str
     """What they were trained on."""
     scores: dict[str, float] = Field(default_factory=dict)
-    """Measured scores, such as "camvid val miou", 0..1."""
+    """Measured scores, such as "val_miou", 0..1."""
+
+    @model_validator(mode="after")
+    def _agrees_with_its_label_set(self) -> Self:
+        try:
+            classes = len(load(self.label_set).classes)
+        except UnknownLabelSetError as error:
+            raise ValueError(str(error)) from error
+        if classes != self.num_classes:
+            raise ValueError(f"num_classes is {self.num_classes}, but {self.label_set} has {classes}")
+        return self

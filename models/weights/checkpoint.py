@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from models.validation import explain
 from models.weights.card import Card
 
 CARD_KEY = "segserve"
@@ -44,7 +45,7 @@ class Checkpoint:
                 f"{path} has no '{CARD_KEY}' entry in its header: it was not written by `segserve train`"
             ) from None
         except ValidationError as error:
-            raise CheckpointError(f"the header of {path} does not describe a model: {error}") from error
+            raise CheckpointError(f"the header of {path} does not describe a model: {explain(error)}") from error
 
     @cached_property
     def sha256(self) -> str:
@@ -75,7 +76,12 @@ def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> lis
         for name in wanted.keys() & given.keys()
         if given[name].shape != wanted[name].shape
     )
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    types = sorted(
+        f"{name} is {given[name].dtype}, not {wanted[name].dtype}"
+        for name in wanted.keys() & given.keys()
+        if given[name].is_floating_point() != wanted[name].is_floating_point()
+    )
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "of another type": types}
     return [
         f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
         for kind, names in kinds.items()

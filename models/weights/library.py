@@ -12,7 +12,10 @@ class UnknownModelError(LookupError):
 
 
 def library(directory: Path | None = None) -> list[Checkpoint]:
-    """All checkpoints, shipped and in `directory`, by name, then oldest version first. A user's own hides a shipped one."""
+    """All checkpoints by name, oldest version first: those shipped and those in `directory`, which hide shipped ones.
+
+    Raises CheckpointError for a file in either folder that is no checkpoint.
+    """
     found: dict[tuple[str, int], Checkpoint] = {}
     for folder in (SHIPPED, directory):
         for path in sorted(folder.glob("*.safetensors")) if folder else ():
@@ -22,7 +25,10 @@ def library(directory: Path | None = None) -> list[Checkpoint]:
 
 
 def find(model: str, directory: Path | None = None) -> Checkpoint:
-    """The checkpoint called `model`: NAME (its newest version) or NAME@VERSION. Raises UnknownModelError."""
+    """The checkpoint called `model`: NAME (its newest version) or NAME@VERSION.
+
+    Raises UnknownModelError, and what `library` raises.
+    """
     name, _, version = model.partition("@")
     checkpoints = library(directory)
     matches = [c for c in checkpoints if c.card.name == name and version in ("", str(c.card.version))]

@@ -1,7 +1,7 @@
 """ESeg: an EfficientNet encoder and a BiFPN over P2..P9 (Meng et al. 2022, "Revisiting Multi-Scale Feature Fusion").
 
-The Lite sizes fuse the expansion and depthwise convolutions, use ReLU, no squeeze-and-excitation, and start at P3 (section 4.3).
-Level i has 1 / 2**i of the input's resolution. Any input size of at least 1 x 1 works.
+The Lite sizes fuse the expansion and depthwise convolutions, use ReLU, no squeeze-and-excitation, and start at P3
+(section 4.3). Level i has 1 / 2**i of the input's resolution. Any input size of at least 1 x 1 works.
 """
 
 import math
@@ -90,7 +90,7 @@ class ESeg(nn.Module):
 
 
 class Encoder(nn.Module):
-    """EfficientNet scaled by width and depth, without its classifier; returns the levels from `base` to P5, finest first."""
+    """EfficientNet scaled by width and depth, without its classifier: the levels from `base` to P5, finest first."""
 
     def __init__(self, size: Size, activation: Activation, base: int) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class MBConv(nn.Module):
 
 
 class FusedMBConv(nn.Module):
-    """Dense k x k convolution to the hidden width, then 1x1 (Gupta & Tan 2019); one convolution alone at expansion 1."""
+    """Dense k x k convolution to the hidden width, then 1x1 (Gupta & Tan 2019); at expansion 1 the first alone."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int, act: Activation) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def lateral(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class BiFPN(nn.Module):
-    """One top-down and one bottom-up pass over the levels, finest first (EfficientDet, Tan et al. 2020, section 3.3)."""
+    """One top-down and one bottom-up pass over the levels, finest first (EfficientDet, Tan et al. 2020, 3.3)."""
 
     def __init__(self, levels: int, channels: int, activation: Activation) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Building blocks that more than one family uses.
 
-Tensors are float, N x C x H x W. "Same" padding is symmetric (k // 2), so a stride-2 layer maps a side n to ceil(n / 2) whatever n is.
+Tensors are float, N x C x H x W. "Same" padding is symmetric (k // 2): a stride-2 layer makes a side n ceil(n / 2).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Callable[[], nn.Module]
+# Of a map, with kernel, stride and padding.
+Pooling = Callable[[Tensor, int, int, int], Tensor]
 
 
 class ConvNorm(nn.Sequential):
@@ -49,7 +51,8 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x.mean((2, 3), keepdim=True))
+        gated: Tensor = x * self.gate(x.mean((2, 3), keepdim=True))
+        return gated
 
 
 def init_weights(network: nn.Module) -> None:
@@ -68,15 +71,15 @@ def resize_to(x: Tensor, like: Tensor, mode: str) -> Tensor:
     return F.interpolate(x, size=like.shape[2:], mode=mode, align_corners=False if mode == "bilinear" else None)
 
 
-def halve(x: Tensor, pool: Callable[..., Tensor]) -> Tensor:
+def halve(x: Tensor, pool: Pooling) -> Tensor:
     """3x3 stride-2 pooling of `x`: a side n becomes ceil(n / 2)."""
-    return pool(x, kernel_size=3, stride=2, padding=1)
+    return pool(x, 3, 2, 1)
 
 
-def average_pool(x: Tensor, **kwargs: int) -> Tensor:
+def average_pool(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     """Mean over the positions inside the map (padding does not dilute the border)."""
-    return F.avg_pool2d(x, count_include_pad=False, **kwargs)
+    return F.avg_pool2d(x, kernel, stride, padding, count_include_pad=False)
 
 
-def max_pool(x: Tensor, **kwargs: int) -> Tensor:
-    return torch.max_pool2d(x, **kwargs)
+def max_pool(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    return torch.max_pool2d(x, kernel, stride, padding)

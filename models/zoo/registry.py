@@ -18,8 +18,8 @@ class Paper:
 
     at: tuple[int, int]
     num_classes: int
-    params: float | None
-    macs: float | None
+    params: int | None
+    macs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Architecture:
 
 
 # Meng et al. 2022: params and multiply-adds of S, M, L from Table 4, of Lite-S from Table 6; Cityscapes.
-_ESEG_PRINTED: dict[str, tuple[float | None, float | None]] = {
-    "lite-s": (None, 17e9),
+_ESEG_PRINTED: dict[str, tuple[int | None, int | None]] = {
+    "lite-s": (None, 17_000_000_000),
     "lite-m": (None, None),
     "lite-l": (None, None),
-    "s": (6.9e6, 34.5e9),
-    "m": (20.0e6, 112e9),
-    "l": (70.5e6, 343e9),
+    "s": (6_900_000, 34_500_000_000),
+    "m": (20_000_000, 112_000_000_000),
+    "l": (70_500_000, 343_000_000_000),
 }
 
 ARCHITECTURES = {
@@ -53,9 +53,17 @@ ARCHITECTURES = {
 }
 
 
-def build(architecture: str, num_classes: int) -> nn.Module:
-    """A new network with random weights. Raises LookupError with the known names."""
-    try:
-        return ARCHITECTURES[architecture].build(num_classes)
-    except KeyError:
-        raise LookupError(f"no architecture '{architecture}'; there are: {', '.join(ARCHITECTURES)}") from None
+class UnknownArchitectureError(LookupError):
+    """No architecture of that name; the message lists those there are."""
+
+
+def architecture(name: str) -> Architecture:
+    """Raises UnknownArchitectureError."""
+    if name not in ARCHITECTURES:
+        raise UnknownArchitectureError(f"no architecture '{name}'; there are: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def build(name: str, num_classes: int) -> nn.Module:
+    """A new network with random weights. Raises UnknownArchitectureError."""
+    return architecture(name).build(num_classes)

@@ -21,8 +21,8 @@ CLIENT_CLOSED_REQUEST = 499
 class RequestTelemetry:
     """Pure ASGI middleware.
 
-    Routes may put their `model` into scope["state"] to have it counted and logged, and `headers` to have them on whatever
-    answer follows, errors included.
+    Routes may put their `model` into scope["state"] to have it counted and logged, and add to its `headers`, which go
+    with whatever answer follows, errors included.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
