@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SERVE_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: install serve test check bench prove-fuzz clean
+.PHONY: install serve test check bench clean
 
 install: $(VENV)/.installed
 
@@ -31,7 +31,8 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/segserve bench
+	$(BIN)/segserve bench engine --size 360x480
+	$(BIN)/segserve bench engine --size 1024x2048
 
 clean:
 	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,8 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from cli.options import user_errors
+from models.validation import explain
 from models.weights.checkpoint import CheckpointError
 from service.app import create_app
 from service.errors import ServiceError
@@ -23,8 +25,7 @@ def serve(**given: Any) -> None:
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise click.ClickException(f"correct these settings: {'; '.join(faults)}") from error
+        raise click.ClickException(f"correct these settings: {explain(error)}") from error
     configure_logging(settings.log_level)
     failed = False
 
@@ -32,10 +33,8 @@ def serve(**given: Any) -> None:
         nonlocal failed
         failed = server.should_exit = True
 
-    try:
+    with user_errors(ServiceError, CheckpointError):
         app = create_app(settings, on_failed_start=stop)
-    except (ServiceError, CheckpointError) as error:
-        raise click.ClickException(str(error)) from error
     config = uvicorn.Config(
         app,
         host=settings.host,

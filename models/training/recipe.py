@@ -63,6 +63,8 @@ class Recipe(BaseModel):
     """Online hard example mining: only pixels whose true class got less than this probability count."""
     ohem_kept: float = Field(default=0.0, ge=0, le=1)
     """But always at least this share of the pixels, the hardest."""
+    jaccard: float = Field(default=0.0, ge=0)
+    """Weight of the soft Jaccard term beside the cross entropy."""
 
 
 def load_recipe(name: str) -> Recipe:

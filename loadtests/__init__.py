@@ -1,0 +1,1 @@
+"""Load on a running service, and the pictures that it is made of."""
