@@ -7,6 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 COMMANDS = {
+    "bench": "Measure speed, each figure beside what it is compared with.",
     "completion": "Print the script that makes a shell complete segserve's commands and options.",
     "evaluate": "Score a model on a labelled dataset.",
     "models": "List the models with their sizes, costs and weights.",

@@ -33,7 +33,7 @@ def serve(**given: Any) -> None:
         nonlocal failed
         failed = server.should_exit = True
 
-    with user_errors(ServiceError, CheckpointError):
+    with user_errors(ServiceError, CheckpointError, OSError, ValueError):
         app = create_app(settings, on_failed_start=stop)
     config = uvicorn.Config(
         app,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from service.api import catalog, health, segment
+from service.api.keys import ApiKeys
 from service.api.openapi import install_openapi
 from service.backends.base import Backend
 from service.errors import install_error_handlers
@@ -27,7 +28,8 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application. backend: None for what the settings name. on_failed_start: called when a model won't load.
 
-    Raises UnknownModel if the default model is not served, CheckpointError if a checkpoint is broken.
+    Raises UnknownModel if the default model is not served, CheckpointError if a checkpoint is broken,
+    OSError and ValueError if the file of API keys is.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -64,6 +66,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.pipeline = pipeline
+    app.state.api_keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None
     app.add_middleware(RequestTelemetry, metrics=metrics)
     install_error_handlers(app)
     install_openapi(app)

@@ -35,6 +35,14 @@ class MalformedBody(ServiceError):
     status, cause = 400, "malformed-body"
 
 
+class KeyMissing(ServiceError):
+    status, cause = 401, "key-missing"
+
+
+class KeyUnknown(ServiceError):
+    status, cause = 403, "key-unknown"
+
+
 class UnknownModel(ServiceError):
     status, cause = 404, "unknown-model"
 
@@ -119,6 +127,8 @@ def _service_error(request: Request, error: Exception) -> JSONResponse:  # noqa:
         late = error.retry_after * (1 + random.uniform(0, RETRY_JITTER))
         headers["Retry-After"] = str(max(1, math.ceil(late)))
         members["retry_after_ms"] = math.ceil(error.retry_after * 1000)
+    if isinstance(error, KeyMissing):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.close:
         headers["Connection"] = "close"
     return problem(error.status, str(error), cause=error.cause, headers=headers, **members)

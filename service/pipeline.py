@@ -1,6 +1,7 @@
 """The way of a photo: probe, admit, decode, queue, infer, encode."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
+logger = logging.getLogger("segserve")
 T = TypeVar("T")
 
 # Seconds a pixel of anything, until something was measured.
@@ -130,6 +132,7 @@ class Pipeline:
             raise
         except BatchFailed as error:
             self.metrics.dropped.labels("failed").inc()
+            logger.error("%s on %s", error, order.model.id, exc_info=error.__cause__)
             raise InferenceFailed("The model failed on this photo: the service's log has the cause.") from error
 
     def _admit(self, height: int, width: int, order: Order) -> Ticket:

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Model of a request that names none: NAME (its newest version) or NAME@VERSION."""
     model_dir: Path | None = None
     """Folder with checkpoints of your own (NAME@VERSION.safetensors), served beside those that ship."""
+    api_key_file: Path | None = None
+    """File with the SHA-256 of each API key that POST /segment takes, one a line; without it anyone may ask."""
     max_body_bytes: int = Field(default=32 * 2**20, gt=0)
     """Largest request body."""
     max_pixels: int = Field(default=50_000_000, gt=0)

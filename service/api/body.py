@@ -35,11 +35,12 @@ async def received_photo(request: Request, settings: Settings, memory: MemoryBud
 async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -> bytes:
     """The whole body; its length stays reserved in `memory` unless this raises."""
     body = bytearray()
+    stream = request.stream()
     try:
         if int(request.headers.get("content-length", 0)) > settings.max_body_bytes:
             raise BodyTooLarge(_too_large(settings), close=True)
         async with asyncio.timeout(settings.body_timeout_ms / 1000):
-            async for chunk in request.stream():
+            async for chunk in stream:
                 if len(body) + len(chunk) > settings.max_body_bytes:
                     raise BodyTooLarge(_too_large(settings), close=True)
                 if not memory.reserve(len(chunk)):
@@ -52,8 +53,9 @@ async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -
                 f"The body took over {settings.body_timeout_ms} ms: send a smaller photo, or use a faster line.",
                 close=True,
             ) from None
-        if isinstance(error, BodyTooLarge | Overloaded):
-            await _discard_rest(request, settings)
+        # A client that waits for our consent before it sends its body has sent nothing.
+        if isinstance(error, BodyTooLarge | Overloaded) and "expect" not in request.headers:
+            await _discard_rest(stream, settings)
         raise
     return bytes(body)
 
@@ -62,14 +64,12 @@ def _too_large(settings: Settings) -> str:
     return f"The body may have {settings.max_body_bytes} bytes: send a smaller photo, or a JPEG of it."
 
 
-async def _discard_rest(request: Request, settings: Settings) -> None:
-    """Read on a little, unless the client waits for our consent before it sends its body."""
-    if "expect" in request.headers:
-        return
+async def _discard_rest(stream: AsyncGenerator[bytes, None], settings: Settings) -> None:
+    """Read on a little."""
     left = settings.max_body_bytes * _DISCARD_FACTOR
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
-            async for chunk in request.stream():
+            async for chunk in stream:
                 left -= len(chunk)
                 if left < 0:
                     return
@@ -91,7 +91,10 @@ async def _photo_in(request: Request, body: bytes) -> bytes:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
         raise MalformedBody(f"The form cannot be parsed ({error}): or send the photo as the raw body.") from error
-    image = form.get("image")
-    if not isinstance(image, UploadFile):
-        raise BadParameter("The form has no file 'image': send the photo in a part of that name, with a file name.")
-    return await image.read()
+    try:
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
+            raise BadParameter("The form has no file 'image': send the photo in a part of that name, with a file name.")
+        return await image.read()
+    finally:
+        await form.close()

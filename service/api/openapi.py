@@ -21,6 +21,8 @@ class Problem(BaseModel):
 
 REASONS = {
     400: "The body is not an image, or a damaged one.",
+    401: "An API key is needed, and there is none.",
+    403: "The API key is not valid.",
     404: "There is nothing of that name.",
     405: "The method is not possible here.",
     408: "The body came too slowly.",

@@ -43,7 +43,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "json; or the label map (image/png); or the overlay (image/jpeg, image/webp or image/png).",
         "content": {"image/png": _PICTURE, "image/jpeg": _PICTURE, "image/webp": _PICTURE},
     },
-    **problems(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 
 
@@ -51,6 +51,8 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
     """Label every pixel of a street photo."""
     pipeline: Pipeline = request.app.state.pipeline
+    if (keys := request.app.state.api_keys) is not None:
+        keys.check(request.headers)
     pipeline.require_ready()
     order = _order(query, request.headers.get("accept", ""), pipeline)
     state = request.scope["state"]

@@ -67,13 +67,20 @@ class Scheduler:
         job = Job(photo, self._clock(), asyncio.get_running_loop().create_future())
         self._queues.setdefault(key, deque()).append(job)
         self._dispatch()
-        return await job.future
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            # Its memory is accounted as free from here on.
+            self._dispatch()
+            raise
 
     async def stop(self) -> None:
-        """Wait for running batches."""
-        await asyncio.gather(*self._running)
+        """Wait until no batch runs."""
+        while self._running:
+            await asyncio.gather(*self._running)
 
     def _dispatch(self) -> None:
+        self._prune()
         while self._idle and (batch := self._next_batch()):
             task = asyncio.get_running_loop().create_task(self._run(self._idle.pop(), *batch))
             self._running.add(task)
@@ -83,7 +90,6 @@ class Scheduler:
 
     def _next_batch(self) -> tuple[BatchKey, list[Job]] | None:
         """The bucket whose head has waited longest, so that none starves."""
-        self._prune()
         if not self._queues:
             return None
         key = min(self._queues, key=lambda k: self._queues[k][0].submitted)

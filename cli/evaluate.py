@@ -1,0 +1,47 @@
+"""segserve evaluate: how well a model labels a dataset, seen as the service sees it."""
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from cli.options import model_dir_option, model_option, user_errors
+from cli.table import table
+from models import labelsets
+from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
+from models.training.dataset import DataError, SegmentationFolder
+from models.training.evaluation import Scores, evaluate
+
+
+@click.command("evaluate")
+@model_option
+@model_dir_option
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Holds SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
+)
+@click.option("--split", required=True, help="The folder in --data to score, such as val.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
+def command(model: str, model_dir: Path | None, data: Path, split: str, as_json: bool) -> None:
+    """Score a model on a labelled dataset.
+
+    Every photo is labelled at its own size, as when it is served. The score is the mean over the classes that occur of
+    intersection over union.
+    """
+    with user_errors(CheckpointError, DataError, UnknownModelError):
+        checkpoint = find(model, model_dir)
+        dataset = SegmentationFolder(data, split, labelsets.load(checkpoint.card.label_set))
+        scores = evaluate(load_engine(checkpoint), dataset, partial(tqdm, unit="photo", dynamic_ncols=True))
+    click.echo(json.dumps(asdict(scores), indent=2) if as_json else report(scores))
+
+
+def report(scores: Scores) -> str:
+    """The scores for people, in percent."""
+    rows = [(name, f"{iou:.1%}") for name, iou in scores.per_class.items()]
+    totals = [("mean IoU", f"{scores.miou:.1%}"), ("pixel accuracy", f"{scores.pixel_accuracy:.1%}")]
+    return f"{table(('CLASS', 'IOU'), rows)}\n\n{table(('SCORE', f'OF {scores.images} PHOTOS'), totals)}"

@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from models import labelsets
+from models.engine.loading import find, load_engine
+from models.training.dataset import SegmentationFolder
+
+
+def evaluate(checkpoint_dir: Path, data: Path, *arguments: str) -> Result:
+    runner = CliRunner(env={"SEGSERVE_MODEL": "tiny", "SEGSERVE_MODEL_DIR": str(checkpoint_dir)})
+    return runner.invoke(main, ["evaluate", "--data", str(data), *arguments])
+
+
+def test_json_stands_alone_on_stdout(checkpoint_dir: Path, dataset_dir: Path) -> None:
+    result = evaluate(checkpoint_dir, dataset_dir, "--split", "val", "--json")
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.stdout)
+    assert scores.keys() == {"miou", "pixel_accuracy", "per_class", "images"}
+    assert "photo" in result.stderr
+
+
+def test_scores_are_those_of_the_engines_own_labels(checkpoint_dir: Path, dataset_dir: Path) -> None:
+    scores = json.loads(evaluate(checkpoint_dir, dataset_dir, "--split", "train", "--json").stdout)
+    label_set = labelsets.load("camvid11")
+    pairs = list(SegmentationFolder(dataset_dir, "train", label_set))
+    engine = load_engine(find("tiny", checkpoint_dir))
+    labels = np.stack([labels for _, labels in pairs])
+    predicted = np.stack([engine.run([photo])[0].labels for photo, _ in pairs])
+    counted = labels != 255
+    assert scores["images"] == 4
+    assert scores["pixel_accuracy"] == pytest.approx(np.mean(labels[counted] == predicted[counted]))
+    expected = {}
+    for label in label_set.classes:
+        true, found = (labels == label.id) & counted, (predicted == label.id) & counted
+        if (true | found).any():
+            expected[label.name] = (true & found).sum() / (true | found).sum()
+    assert scores["per_class"] == pytest.approx(expected)
+    assert scores["miou"] == pytest.approx(np.mean(list(expected.values())))
+
+
+def test_people_get_a_table_in_percent(checkpoint_dir: Path, dataset_dir: Path) -> None:
+    scores = json.loads(evaluate(checkpoint_dir, dataset_dir, "--split", "val", "--json").stdout)
+    lines = evaluate(checkpoint_dir, dataset_dir, "--split", "val").stdout.splitlines()
+    assert lines[0].split() == ["CLASS", "IOU"]
+    assert lines[1].split()[-1] == f"{next(iter(scores['per_class'].values())):.1%}"
+    assert lines[-3].endswith("OF 2 PHOTOS")
+    assert lines[-2].split() == ["mean", "IoU", f"{scores['miou']:.1%}"]
+    assert lines[-1].split() == ["pixel", "accuracy", f"{scores['pixel_accuracy']:.1%}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--split", "test"], "no .jpg or .png photos in"),
+        (["--split", "val", "--model", "lane"], "there are no weights for model 'lane'"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    arguments: list[str], reason: str, checkpoint_dir: Path, dataset_dir: Path
+) -> None:
+    result = evaluate(checkpoint_dir, dataset_dir, *arguments, "--json")
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert result.stdout == ""

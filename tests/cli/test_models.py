@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from models.weights import library as library_module
+from models.weights.checkpoint import save
+from models.weights.library import find
+from models.zoo.registry import ARCHITECTURES, build
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "SHIPPED", tmp_path)
+
+
+def models(*arguments: str) -> Result:
+    return CliRunner(env={"SEGSERVE_MODEL_DIR": None}).invoke(main, ["models", *arguments])
+
+
+def listed(*arguments: str) -> dict[str, dict[str, Any]]:
+    result = models("--json", *arguments)
+    assert result.exit_code == 0, result.output
+    return {model["name"]: model for model in json.loads(result.stdout)}
+
+
+def test_an_architecture_without_weights_has_the_papers_configuration() -> None:
+    found = listed()
+    assert list(found) == list(ARCHITECTURES)
+    assert found["eseg-s"] == {
+        "name": "eseg-s",
+        "family": "eseg",
+        "params": 6_871_011,
+        "macs": 34_430_416_384,
+        "input_size": [1024, 2048],
+        "num_classes": 19,
+        "label_set": None,
+        "paper": {"params": 6_900_000, "macs": 34_500_000_000, "at": [1024, 2048], "num_classes": 19},
+        "weights": False,
+    }
+
+
+def test_figures_that_the_paper_does_not_print_are_null() -> None:
+    assert listed()["eseg-lite-m"]["paper"] == {"params": None, "macs": None, "at": [1024, 2048], "num_classes": 19}
+
+
+def test_weights_are_described_by_their_card(checkpoint_dir: Path) -> None:
+    found = listed("--model-dir", str(checkpoint_dir))
+    assert list(found) == [*ARCHITECTURES, "tiny"]
+    tiny, lite_s = found["tiny"], found["eseg-lite-s"]
+    assert tiny["weights"]
+    assert (tiny["input_size"], tiny["num_classes"], tiny["label_set"]) == ([120, 160], 11, "camvid11")
+    assert (tiny["version"], tiny["licence"], tiny["scores"]) == (1, "Free for tests", {"val_miou": 0.01})
+    for same in ("family", "params", "macs", "paper"):
+        assert tiny[same] == lite_s[same]
+
+
+def test_weights_under_an_architectures_name_take_its_place_in_their_newest_version(
+    checkpoint_dir: Path, tmp_path: Path
+) -> None:
+    for version in (9, 10):
+        card = find("tiny", checkpoint_dir).card.model_copy(update={"name": "eseg-lite-s", "version": version})
+        save(build("eseg-lite-s", 11), card, tmp_path / f"eseg-lite-s@{version}.safetensors")
+    found = listed("--model-dir", str(tmp_path))
+    assert list(found) == list(ARCHITECTURES)
+    assert (found["eseg-lite-s"]["version"], found["eseg-lite-s"]["label_set"]) == (10, "camvid11")
+    assert found["eseg-lite-s"]["params"] == 3_596_759
+
+
+def test_the_table_tells_sizes_costs_and_licence(checkpoint_dir: Path) -> None:
+    header, *rows = models("--model-dir", str(checkpoint_dir)).stdout.splitlines()
+    assert header.split("  ")[0] == "NAME"
+    assert header.endswith("LICENCE OF THE WEIGHTS")
+    assert [row.split()[0] for row in rows] == [*ARCHITECTURES, "tiny"]
+    for cell in ("3.60 M", "17.31 G", "120 x 160", "camvid11", "version 1", "val_miou 0.010", "Free for tests"):
+        assert cell in rows[-1]
+    assert len({row.index(" M") for row in rows}) == 1
+
+
+def test_weights_of_an_unknown_architecture_are_an_error(checkpoint_dir: Path, tmp_path: Path) -> None:
+    card = find("tiny", checkpoint_dir).card.model_copy(update={"architecture": "eseg-xxl"})
+    save(build("eseg-lite-s", 11), card, tmp_path / "x@1.safetensors")
+    result = models("--model-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: no architecture 'eseg-xxl'")
+
+
+def test_a_broken_checkpoint_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x@1.safetensors").write_text("no")
+    result = models("--json")
+    assert result.exit_code == 1
+    assert "x@1.safetensors cannot be read as safetensors" in result.stderr
+    assert result.stdout == ""

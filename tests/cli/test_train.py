@@ -1,0 +1,79 @@
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from models.training.loop import Run
+from models.weights.checkpoint import Checkpoint
+
+RECIPE = """
+source = "tests"
+model = "eseg-lite-s"
+label_set = "camvid11"
+data = "drawn"
+licence = "Free for tests"
+epochs = 1
+batch_size = 2
+long_side = 64
+crop = [48, 64]
+optimiser = "adamw"
+learning_rate = 1e-3
+weight_decay = 0.01
+ema_decay = 0.9
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "short.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def train(recipe: Path | str, data: Path, out: Path, *arguments: str) -> Result:
+    options = ["--recipe", str(recipe), "--data", str(data), "--out", str(out), "--workers", "0", *arguments]
+    return CliRunner().invoke(main, ["train", *options])
+
+
+def test_training_leaves_weights_and_keeps_stdout_clean(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    result = train(recipe, dataset_dir, tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    card = Checkpoint.open(tmp_path / "run/best.safetensors").card
+    assert f"best validation mIoU {card.scores['val_miou']:.4f}: {tmp_path / 'run/best.safetensors'}" in result.stderr
+
+
+def test_an_interrupt_tells_how_to_go_on_and_the_run_does(
+    recipe: Path, dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Run.__init__
+
+    def terminated(self: Run, *arguments: object, **options: object) -> None:
+        validate(self, *arguments, **options)  # type: ignore[arg-type]
+        self.loss.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGTERM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "__init__", terminated)
+        result = train(recipe, dataset_dir, tmp_path / "run")
+    assert result.exit_code == 1
+    assert f"Error: stopped; continue with --resume and --out {tmp_path / 'run'}" in result.stderr
+    assert not (tmp_path / "run/best.safetensors").exists()
+    assert train(recipe, dataset_dir, tmp_path / "run", "--resume").exit_code == 0
+    assert (tmp_path / "run/best.safetensors").exists()
+
+
+def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    unknown = tmp_path / "unknown.toml"
+    unknown.write_text(RECIPE.replace("eseg-lite-s", "resnet"), encoding="utf-8")
+    for result, reason in (
+        (train("dream", dataset_dir, tmp_path / "run"), "no recipe 'dream'"),
+        (train(unknown, dataset_dir, tmp_path / "run"), "no architecture 'resnet'"),
+        (train(recipe, tmp_path, tmp_path / "run"), "no .jpg or .png photos in"),
+        (train(recipe, dataset_dir, tmp_path / "run", "--resume"), "nothing to resume"),
+        (train(recipe, dataset_dir, tmp_path / "run", "--exclude", "*"), "but those excluded"),
+    ):
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        assert reason in result.stderr

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.engine.loading import Checkpoint, CheckpointError, find, load_engine
+from models.weights.checkpoint import save
+from models.zoo.registry import build
+from tests.photos import street
+
+
+def test_an_engine_has_the_checkpoints_preprocessing_and_precision(checkpoint_dir: Path) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    engine = load_engine(checkpoint, device=torch.device("cpu"), dtype=torch.float32)
+    assert (engine.preprocessing, engine.dtype) == (checkpoint.card.preprocessing, torch.float32)
+    [segmentation] = engine.run([street(60, 80)])
+    assert segmentation.labels.shape == (60, 80)
+    assert len(segmentation.pixels) == 11
+
+
+def test_two_engines_of_one_checkpoint_agree(checkpoint_dir: Path) -> None:
+    checkpoint, photo = find("tiny", checkpoint_dir), street(60, 80)
+    [one], [other] = load_engine(checkpoint).run([photo]), load_engine(checkpoint).run([photo])
+    assert (one.labels == other.labels).all()
+
+
+def test_an_architecture_that_is_not_known_is_named(checkpoint_dir: Path, tmp_path: Path) -> None:
+    card = find("tiny", checkpoint_dir).card.model_copy(update={"architecture": "eseg-xxl"})
+    save(torch.nn.Conv2d(3, 3, 1), card, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: no architecture 'eseg-xxl'"):
+        load_engine(Checkpoint.open(tmp_path / "x.safetensors"))
+
+
+def test_weights_of_another_architecture_do_not_load(checkpoint_dir: Path, tmp_path: Path) -> None:
+    save(build("eseg-lite-m", 11), find("tiny", checkpoint_dir).card, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="does not fit eseg-lite-s with 11 classes"):
+        load_engine(Checkpoint.open(tmp_path / "x.safetensors"))

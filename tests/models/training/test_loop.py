@@ -1,0 +1,246 @@
+import json
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.labelsets import UnknownLabelSetError
+from models.training.dataset import DataError
+from models.training.loop import Run, RunError, Views, learning_rate, make_optimiser, moving_average
+from models.training.recipe import Recipe
+from models.weights.checkpoint import Checkpoint
+from models.zoo.registry import UnknownArchitectureError, build
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def start(recipe: Recipe, data: Path, out: Path, **options: Any) -> Run:
+    return Run(recipe, data, out, workers=0, device=torch.device("cpu"), **options)
+
+
+def interrupt_in_step(run: Run, step: int) -> None:
+    """Have SIGINT arrive in the middle of a step (from 1): after the forward pass, before the weights are changed."""
+
+    def arrive(*_: object) -> None:
+        if run.step == step - 1:
+            signal.raise_signal(signal.SIGINT)
+
+    run.loss.register_forward_hook(arrive)
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(out / "state.pt")
+    return state
+
+
+def log_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def straight(dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four steps, two epochs, that nothing interrupted."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    start(four_steps(), dataset_dir, out, validate_every=1).train()
+    return out
+
+
+def four_steps() -> Recipe:
+    return Recipe(
+        source="tests",
+        model="eseg-lite-s",
+        label_set="camvid11",
+        data="drawn",
+        licence="Free for tests",
+        epochs=2,
+        batch_size=2,
+        seed=3,
+        long_side=64,
+        crop=(40, 56),
+        photometric=0.5,
+        optimiser="adamw",
+        learning_rate=1e-3,
+        warmup_epochs=1,
+        weight_decay=0.01,
+        clip_gradient_norm=5,
+        ema_decay=0.9,
+        class_weights="inverse-log",
+        ohem_threshold=0.9,
+        ohem_kept=0.1,
+        jaccard=0.5,
+    )
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_resumed_run_ends_where_a_straight_one_does(
+    stop: int, straight: Path, dataset_dir: Path, tmp_path: Path
+) -> None:
+    interrupted = start(four_steps(), dataset_dir, tmp_path, validate_every=1)
+    interrupt_in_step(interrupted, stop)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train()
+    assert state_of(tmp_path)["step"] == stop
+
+    resumed = start(four_steps(), dataset_dir, tmp_path, validate_every=1, resume=True)
+    assert resumed.step == stop
+    resumed.train()
+
+    expected, found = state_of(straight), state_of(tmp_path)
+    for part in ("network", "average"):
+        assert expected[part].keys() == found[part].keys()
+        for name, tensor in expected[part].items():
+            assert torch.equal(found[part][name], tensor), f"{part} {name}"
+    for index, moments in expected["optimiser"]["state"].items():
+        for name, tensor in moments.items():
+            assert torch.equal(found["optimiser"]["state"][index][name], tensor), f"optimiser {index} {name}"
+    for one, other in zip(log_of(straight), log_of(tmp_path), strict=True):
+        assert one.pop("seconds") >= 0
+        assert other.pop("seconds") >= 0
+        assert one == other
+
+
+def test_a_run_leaves_its_files(straight: Path) -> None:
+    names = {path.name for path in straight.iterdir()}
+    assert names == {"state.pt", "best.safetensors", "last.safetensors", "log.jsonl", "curve.png"}
+    rows = log_of(straight)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    assert {"miou", "pixel_accuracy", "per_class", "images", "learning_rate"} <= rows[0].keys()
+
+
+def test_best_is_the_best_of_the_log_and_says_so_on_its_card(straight: Path) -> None:
+    card = Checkpoint.open(straight / "best.safetensors").card
+    best = max(log_of(straight), key=lambda row: row["miou"])
+    assert card.scores["val_miou"] == round(best["miou"], 4)
+    assert card.scores["val_pixel_accuracy"] == round(best["pixel_accuracy"], 4)
+    assert (card.name, card.version, card.label_set, card.num_classes) == ("eseg-lite-s", 1, "camvid11", 11)
+    assert (card.input_size, card.preprocessing.long_side) == ((48, 64), 64)
+    assert card.licence == "Free for tests"
+
+
+def test_the_last_checkpoint_is_the_average_of_the_weights(straight: Path) -> None:
+    network = build("eseg-lite-s", 11)
+    Checkpoint.open(straight / "last.safetensors").load_into(network)
+    average = state_of(straight)["average"]
+    for name, tensor in network.state_dict().items():
+        wanted = average[f"module.{name}"]
+        assert torch.equal(tensor, wanted.half().float() if wanted.dim() > 1 else wanted), name
+    assert not torch.equal(average["module.classifier.weight"], state_of(straight)["network"]["classifier.weight"])
+
+
+def test_a_finished_run_resumes_to_its_end(straight: Path, dataset_dir: Path) -> None:
+    before = (straight / "log.jsonl").read_bytes()
+    best = start(four_steps(), dataset_dir, straight, resume=True).train()
+    assert best == max(row["miou"] for row in log_of(straight))
+    assert (straight / "log.jsonl").read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(straight: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="already holds a run: continue it with --resume"):
+        start(four_steps(), dataset_dir, straight)
+    with pytest.raises(RunError, match="nothing to resume"):
+        start(four_steps(), dataset_dir, tmp_path, resume=True)
+
+
+def test_a_run_is_not_continued_by_another_recipe(straight: Path, dataset_dir: Path) -> None:
+    other = four_steps().model_copy(update={"learning_rate": 2e-3})
+    with pytest.raises(RunError, match="made with another recipe"):
+        start(other, dataset_dir, straight, resume=True)
+
+
+def test_it_learns(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    lesson = recipe(epochs=12, scale=(1.0, 1.0), photometric=0.0, learning_rate=3e-3, ema_decay=0.5)
+    start(lesson, dataset_dir, tmp_path, validate_every=4).train()
+    first, *_, last = log_of(tmp_path)
+    assert last["loss"] < 0.5 * first["loss"]
+    assert last["miou"] > first["miou"]
+
+
+def test_sgd_trains_too(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(optimiser="sgd", learning_rate=0.01, epochs=1), dataset_dir, tmp_path)
+    before = {name: p.detach().clone() for name, p in run.network.named_parameters()}
+    run.train()
+    assert any(not torch.equal(p, before[name]) for name, p in run.network.named_parameters())
+
+
+def test_excluded_photos_are_not_trained_on(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(), dataset_dir, tmp_path, exclude=("a-*",))
+    assert [path.name for path in run.train_set.photos] == ["b-0.png", "b-1.png"]
+    assert run.steps_per_epoch == 1
+
+
+def test_one_photo_is_too_few(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too few"):
+        start(recipe(), dataset_dir, tmp_path, exclude=("a-*", "b-1*"))
+
+
+def test_names_that_there_are_not_are_refused(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownArchitectureError, match="no architecture 'resnet'"):
+        start(recipe(model="resnet"), dataset_dir, tmp_path)
+    with pytest.raises(UnknownLabelSetError, match="no label set 'nowhere'"):
+        start(recipe(label_set="nowhere"), dataset_dir, tmp_path)
+
+
+def test_every_photo_is_seen_once_an_epoch_in_an_order_of_its_own(
+    recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path
+) -> None:
+    run = start(recipe(epochs=6), dataset_dir, tmp_path)
+    seen: list[tuple[int, int]] = []
+
+    class Recorded(Views):
+        def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+            seen.append(key)
+            return super().__getitem__(key)
+
+    run.views = Recorded(run.train_set, run.views.augmentation, run.recipe.seed)
+    run.train()
+    orders = [[index for epoch, index in seen if epoch == e] for e in range(6)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_the_rate_warms_up_and_falls_to_zero(recipe: MakeRecipe) -> None:
+    plan = recipe(epochs=10, warmup_epochs=2, learning_rate=1.0)
+    rates = [learning_rate(plan, epoch) for epoch in np.linspace(0, 10, 101)]
+    assert 0 < rates[0] < 0.01
+    assert rates[10] == pytest.approx(0.5, abs=0.01)
+    assert max(rates) == rates[20] == 1
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert learning_rate(recipe(epochs=10, learning_rate=1.0), 0) == 1
+
+
+def test_only_kernels_decay(recipe: MakeRecipe) -> None:
+    network = build("eseg-lite-s", 11)
+    decayed, others = make_optimiser(network, recipe(weight_decay=0.1)).param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
+    kernels = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d)}
+    assert {id(p) for p in decayed["params"]} == kernels
+    assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
+
+
+def test_the_moving_average_forgets_its_start_and_then_slows() -> None:
+    update = moving_average(0.998)
+    average, value = [torch.zeros(1), torch.tensor(0)], [torch.ones(1), torch.tensor(7)]
+    update(average, value, 0)
+    assert average[0].item() == pytest.approx(0.9)
+    assert average[1].item() == 7
+    average[0].zero_()
+    update(average, value, 10**6)
+    assert average[0].item() == pytest.approx(0.002, rel=1e-3)
+
+
+def test_a_view_belongs_to_its_seed_epoch_and_photo(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    views = start(recipe(), dataset_dir, tmp_path).views
+    reseeded = Views(views.photos, views.augmentation, seed=1)
+    first = views[0, 0][0]
+    assert torch.equal(first, views[0, 0][0])
+    for other in (views[1, 0], views[0, 1], reseeded[0, 0]):
+        assert not torch.equal(first, other[0])

@@ -1,0 +1,79 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models import labelsets
+from models.training.recipe import RECIPES, Recipe, RecipeError, load_recipe
+from models.zoo.registry import ARCHITECTURES
+
+
+def as_toml(recipe: Recipe) -> str:
+    lines = []
+    for name, value in recipe.model_dump(exclude_none=True).items():
+        written = f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+        lines.append(f"{name} = {written}\n")
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_shipped_recipes_name_what_there_is(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.model in ARCHITECTURES
+    assert recipe.label_set in labelsets.names()
+    assert recipe.licence
+
+
+def test_a_recipe_can_be_a_file_of_ones_own(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(as_toml(recipe(ohem_threshold=0.7)), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe(ohem_threshold=0.7)
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'dream': .* one of: .*eseg-lite-s-camvid"):
+        load_recipe("dream")
+    with pytest.raises(RecipeError, match="no recipe"):
+        load_recipe(str(tmp_path / "absent.toml"))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("epochs = 0", "epochs: Input should be greater than 0"),
+        ("batch_size = 1", "batch_size: Input should be greater than or equal to 2"),
+        ("crop = [48]", "crop: 1: Field required"),
+        ("scale = [0.0, 2.0]", "scale: 0: Input should be greater than 0"),
+        ("flip = 2.0", "flip"),
+        ("ema_decay = 1.0", "ema_decay"),
+        ('optimiser = "adam"', "optimiser: Input should be 'sgd' or 'adamw'"),
+        ('colour = "red"', "colour: Extra inputs are not permitted"),
+        ("ohem_threshold = 1.5", "ohem_threshold"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_file(
+    line: str, reason: str, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    key = line.partition(" ")[0]
+    rest = [other for other in as_toml(recipe()).splitlines() if not other.startswith(f"{key} ")]
+    path = tmp_path / "bad.toml"
+    path.write_text("\n".join([*rest, line]), encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+
+
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "empty.toml"
+    path.touch()
+    with pytest.raises(RecipeError, match="epochs: Field required"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize("data", [b"epochs = = 3", b"\xff\xfe"])
+def test_what_is_not_toml_is_said_to_be_so(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(data)
+    with pytest.raises(RecipeError, match=r"bad\.toml is not TOML: "):
+        load_recipe(str(path))

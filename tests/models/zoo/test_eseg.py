@@ -1,0 +1,132 @@
+"""The counts are those of prototypes that reproduce the figures of the paper (Meng et al. 2022, Tables 3, 4 and 6)."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.zoo.counting import count
+from models.zoo.eseg import ESeg
+from models.zoo.layers import SqueezeExcite
+from models.zoo.registry import ARCHITECTURES, build
+
+LITE = ("eseg-lite-s", "eseg-lite-m", "eseg-lite-l")
+
+# The prototypes kept three fusion scalars at the last node of a BiFPN repeat, which has two inputs: one less a repeat.
+PARAMS = {
+    "eseg-lite-s": 3_596_760 - 1,
+    "eseg-lite-m": 9_744_942 - 2,
+    "eseg-lite-l": 28_402_804 - 3,
+    "eseg-s": 6_871_015 - 4,
+    "eseg-m": 19_999_314 - 5,
+    "eseg-l": 70_480_413 - 6,
+}
+ENCODER_PARAMS = {
+    "eseg-lite-s": 3_480_992,
+    "eseg-lite-m": 9_469_016,
+    "eseg-lite-l": 27_842_816,
+    "eseg-s": 6_101_024,
+    "eseg-m": 16_742_216,
+    "eseg-l": 62_143_440,
+}
+GIGA_MACS = {
+    "eseg-lite-s": 17.31,
+    "eseg-lite-m": 42.88,
+    "eseg-lite-l": 115.00,
+    "eseg-s": 34.43,
+    "eseg-m": 109.10,
+    "eseg-l": 334.29,
+}
+
+
+@pytest.fixture(scope="module")
+def lite_s() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build("eseg-lite-s", 11).eval().requires_grad_(False)
+
+
+def photo(height: int, width: int, seed: int = 0) -> Tensor:
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_params_and_multiply_adds_are_the_papers(name: str) -> None:
+    params, macs = count(ARCHITECTURES[name].build, 19, 1024, 2048)
+    assert params == PARAMS[name]
+    assert macs / 1e9 == pytest.approx(GIGA_MACS[name], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ENCODER_PARAMS)
+def test_the_encoder_is_an_efficientnet_of_the_right_size(name: str) -> None:
+    with torch.device("meta"):
+        network = build(name, 19)
+    assert isinstance(network, ESeg)
+    assert sum(p.numel() for p in network.encoder.parameters()) == ENCODER_PARAMS[name]
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_only_lite_networks_use_relu_and_no_squeeze_and_excitation(name: str) -> None:
+    with torch.device("meta"):
+        kinds = {type(module) for module in build(name, 19).modules()}
+    assert (nn.ReLU in kinds, nn.SiLU in kinds, SqueezeExcite in kinds) == (
+        name in LITE,
+        name not in LITE,
+        name not in LITE,
+    )
+
+
+@pytest.mark.parametrize("name", ["eseg-lite-s", "eseg-s"])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 500), (5000, 1), (2, 3), (37, 53), (65, 33), (64, 96), (511, 513), (1024, 2048)]
+)
+def test_a_side_of_the_logits_is_that_of_the_photo_over_the_stride_rounded_up(
+    name: str, height: int, width: int
+) -> None:
+    with torch.device("meta"):
+        logits = build(name, 7).eval()(torch.empty(2, 3, height, width))
+    stride = 8 if name in LITE else 4
+    assert logits.shape == (2, 7, math.ceil(height / stride), math.ceil(width / stride))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (37, 53), (65, 33)])
+def test_real_photos_of_odd_sizes_get_finite_logits(lite_s: nn.Module, height: int, width: int) -> None:
+    logits = lite_s(photo(height, width))
+    assert logits.shape == (1, 11, math.ceil(height / 8), math.ceil(width / 8))
+    assert logits.isfinite().all()
+
+
+def test_every_parameter_is_learnt() -> None:
+    network = build("eseg-lite-s", 11).train()
+    network(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    unused = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert unused == []
+
+
+def test_all_levels_reach_the_logits(lite_s: nn.Module) -> None:
+    here, there = photo(512, 512), photo(512, 512)
+    there[:, :, -1, -1] += 100
+    assert not torch.equal(lite_s(here)[:, :, 0, 0], lite_s(there)[:, :, 0, 0])
+
+
+def test_weights_survive_a_state_dict(lite_s: nn.Module) -> None:
+    other = build("eseg-lite-s", 11).eval()
+    x = photo(40, 56)
+    assert not torch.equal(other(x), lite_s(x))
+    other.load_state_dict(lite_s.state_dict())
+    assert torch.equal(other(x), lite_s(x))
+
+
+def test_bfloat16_is_close_to_float32(lite_s: nn.Module) -> None:
+    x = photo(64, 96)
+    exact, rounded = lite_s(x), copy.deepcopy(lite_s).bfloat16()(x.bfloat16())
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded.float() - exact).norm() / exact.norm() < 0.05
+
+
+def test_torch_export_keeps_the_outputs(lite_s: nn.Module) -> None:
+    x = photo(64, 96)
+    exported = torch.export.export(lite_s, (x,)).module()
+    torch.testing.assert_close(exported(x), lite_s(x))

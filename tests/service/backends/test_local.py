@@ -1,0 +1,82 @@
+"""The real engine behind HTTP, with random weights: answers are those of the engine itself, each to its own photo."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from images import decode, decode_label_map
+from models.engine.engine import Engine
+from models.engine.loading import find, load_engine
+from models.weights import library
+from service.backends.local import LocalBackend
+from tests import photos
+from tests.service.gateway import Gateway, gateway
+
+
+@pytest.fixture(autouse=True)
+def _nothing_ships(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever ships need not be loaded here."""
+    monkeypatch.setattr(library, "SHIPPED", tmp_path)
+
+
+@pytest.fixture
+async def served(checkpoint_dir: Path) -> AsyncIterator[Gateway]:
+    async with gateway(LocalBackend(checkpoint_dir), model="tiny", timeout_ms=60_000) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint_dir: Path) -> Engine:
+    return load_engine(find("tiny", checkpoint_dir))
+
+
+def labels(answer: httpx.Response) -> NDArray[np.uint8]:
+    assert answer.status_code == 200, answer.text
+    return decode_label_map(answer.content)
+
+
+async def test_the_models_are_those_of_the_folder(served: Gateway, checkpoint_dir: Path) -> None:
+    (model,) = (await served.client.get("/models")).json()
+    assert (model["name"], model["default"]) == ("tiny", True)
+    (version,) = model["versions"]
+    assert version["sha256"] == find("tiny", checkpoint_dir).sha256
+    assert (version["licence"], version["scores"]) == ("Free for tests", {"val_miou": 0.01})
+    assert (version["input_size"], version["long_side"], version["engine"]) == ([120, 160], 160, "eager")
+
+
+@pytest.mark.parametrize("long_side", [None, 64])
+async def test_labels_are_the_engines(served: Gateway, engine: Engine, long_side: int | None) -> None:
+    photo = photos.oriented(photos.street(90, 130), 8, "JPEG")
+    query = {"long_side": long_side} if long_side else {}
+    answer = await served.segment(photo, "image/png", **query)
+    (expected,) = engine.run([decode(photo, max_pixels=10**6)], long_side=long_side)
+    assert len(np.unique(expected.labels)) > 1
+    assert np.array_equal(labels(answer), expected.labels)
+
+
+async def test_confidence_comes_from_the_engine(served: Gateway, engine: Engine) -> None:
+    street = photos.street(90, 130)
+    answer = (await served.segment(photos.png(street), confidence="true")).json()
+    (expected,) = engine.run([street], confidence=True)
+    assert expected.confidence is not None
+    largest = answer["classes"][0]
+    assert largest["pixels"] == expected.pixels[largest["id"]]
+    mean = expected.confidence[expected.labels == largest["id"]].mean() / 255
+    assert largest["confidence"] == pytest.approx(mean, abs=1e-3)
+
+
+async def test_mixed_sizes_at_once_each_get_their_own_answer(served: Gateway, engine: Engine) -> None:
+    sizes = [(60, 80), (64, 90), (90, 60), (33, 33), (60, 80), (200, 300), (60, 81), (1, 50)]
+    streets = [photos.street(height, width, seed) for seed, (height, width) in enumerate(sizes)]
+    answers = await asyncio.gather(*(served.segment(photos.png(street), "image/png") for street in streets))
+    for street, answer in zip(streets, answers, strict=True):
+        (expected,) = engine.run([street])
+        found = labels(answer)
+        assert found.shape == street.shape[:2]
+        # Sums in another order may flip a tie; another photo's labels differ nearly everywhere.
+        assert (found == expected.labels).mean() > 0.99

@@ -1,0 +1,87 @@
+import logging
+
+import pytest
+
+from tests import photos
+from tests.service.gateway import Gateway
+
+PHOTO = photos.png(photos.street(8, 8))
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "segserve.request"]
+
+
+@pytest.mark.parametrize("given", ["abc", "0" * 128, "7d1f-4e/3:2=1", "<script>"])
+async def test_the_callers_id_comes_back(served: Gateway, given: str) -> None:
+    for path in ("/livez", "/nowhere"):
+        response = await served.client.get(path, headers={"X-Request-Id": given})
+        assert response.headers.get_list("x-request-id") == [given]
+
+
+@pytest.mark.parametrize(
+    "hostile", [b"", b"0" * 129, b"two words", b"tab\there", b"caf\xe9", b"\x00", b"line\nSet-Cookie: a=b", b"\x1b[31m"]
+)
+async def test_a_hostile_id_is_replaced(served: Gateway, hostile: bytes) -> None:
+    response = await served.client.get("/livez", headers=[(b"X-Request-Id", hostile)])
+    request_id = response.headers["x-request-id"]
+    assert request_id.encode("latin-1") != hostile
+    assert len(request_id) == 32
+    assert request_id.isalnum()
+
+
+async def test_ids_differ(served: Gateway) -> None:
+    ids = {(await served.client.get("/livez")).headers["x-request-id"] for _ in range(20)}
+    assert len(ids) == 20
+
+
+async def test_one_line_a_request(served: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "segserve.request")
+    await served.client.post("/segment?output=labels", content=PHOTO, headers={"X-Request-Id": "abc"})
+    (line,) = lines(caplog)
+    assert line.getMessage() == "POST /segment 200"
+    assert line.levelno == logging.INFO
+    told = vars(line)
+    assert (told["request_id"], told["model"], told["status"], told["method"]) == ("abc", "fake@2", 200, "POST")
+    assert told["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_are_logged_for_debugging_alone(
+    served: Gateway, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "segserve.request")
+    await served.client.get(path)
+    assert [record.levelno for record in lines(caplog)] == [logging.DEBUG]
+
+
+async def test_addresses_are_counted_as_they_are_declared(served: Gateway) -> None:
+    await served.client.get("/models/fake")
+    await served.client.get("/models/other")
+    await served.client.get("/labelsets/camvid11")
+    for i in range(5):
+        await served.client.get(f"/scan/{i}")
+    assert served.metric("segserve_requests_total", route="/models/{name}", model="", status=200) == 1
+    assert served.metric("segserve_requests_total", route="/models/{name}", model="", status=404) == 1
+    assert served.metric("segserve_requests_total", route="/labelsets/{name}", model="", status=200) == 1
+    assert served.metric("segserve_requests_total", route="unmatched", model="", status=404) == 5
+
+
+async def test_an_unknown_model_makes_no_metric(served: Gateway) -> None:
+    await served.segment(PHOTO, model="made-up")
+    assert b"made-up" not in served.pipeline.metrics.render()
+
+
+async def test_errors_name_the_model_too(served: Gateway) -> None:
+    response = await served.segment(b"text")
+    assert response.status_code == 400
+    assert (response.headers["x-model"], response.headers["x-label-set"]) == ("fake@2", "camvid11")
+    assert served.metric("segserve_requests_total", route="/segment", model="fake@2", status=400) == 1
+
+
+async def test_requests_in_flight(served: Gateway) -> None:
+    await served.segment(PHOTO)
+    await served.segment(b"")
+    await served.client.get("/nowhere")
+    assert served.metric("segserve_requests_in_flight") == 0
+    assert served.metric("segserve_request_seconds_count", route="/segment", model="fake@2") == 2
