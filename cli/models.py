@@ -1,6 +1,7 @@
 """segserve models: every architecture and checkpoint, with what it costs to run."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def describe(name: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
         "input_size": paper.at,
         "num_classes": paper.num_classes,
         "label_set": None,
-        "paper": {"params": paper.params, "macs": paper.macs, "at": paper.at, "num_classes": paper.num_classes},
+        "paper": asdict(paper) if paper.params or paper.macs else None,
         "weights": checkpoint is not None,
     }
     if checkpoint:

@@ -43,7 +43,7 @@ class Blank:
 
 
 class FakeDevice:
-    """10 ms a batch and 4 ms for each small photo's worth of padded pixels; batches run in a thread, as a network's do."""
+    """10 ms a batch and 4 ms for each small photo's worth of padded pixels, in a thread, as a network's batches are."""
 
     id = "fake-0"
     kind = "fake"

@@ -64,6 +64,7 @@ def create_app(
         summary="Street photographs to per-pixel labels.",
         version=version("segserve"),
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.state.pipeline = pipeline
     app.state.api_keys = ApiKeys(settings.api_key_file) if settings.api_key_file else None

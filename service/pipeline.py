@@ -27,8 +27,11 @@ T = TypeVar("T")
 
 # Seconds a pixel of anything, until something was measured.
 _FIRST_GUESS = 3e-8
-# Bytes a pixel at the peak: decoded (3, twice for a moment), its labels and confidence (2), a blended overlay (3).
+# Bytes a pixel at the peak: decoded (3, twice for a moment), its labels and confidence (2), a blended overlay (3). What
+# codecs need for themselves comes on top, for as many photos as there are codec threads.
 _BYTES_PER_PIXEL = 11
+# Photos in work give their memory back within about this time.
+_MEMORY_RETRY_SECONDS = 1.0
 # When the models may be loaded, for a client that came before.
 _START_SECONDS = 5.0
 NOT_READY = "The models are still loading, or the service is stopping: try again."
@@ -98,6 +101,12 @@ class Pipeline:
         if not self.ready:
             raise NotReady(NOT_READY, retry_after=_START_SECONDS)
 
+    def reserve(self, amount: int, own: int) -> None:
+        """Take memory for a request that holds `own` bytes already. Raises Overloaded where there is none left."""
+        if not self.memory.reserve(amount, own):
+            self.metrics.refused.labels("memory").inc()
+            raise Overloaded(NO_MEMORY, retry_after=_MEMORY_RETRY_SECONDS)
+
     async def segment(self, body: bytes, order: Order) -> Answer:
         """Label the photo in `body`. Raises ServiceError and ImageError; cancel it when the client is gone."""
         self.require_ready()
@@ -109,9 +118,7 @@ class Pipeline:
             self.metrics.refused.labels("deadline").inc()
             raise Overloaded(_advice(refusal, order), retry_after=refusal.retry_after) from None
         with ticket:
-            if not self.memory.reserve(pixels * _BYTES_PER_PIXEL):
-                self.metrics.refused.labels("memory").inc()
-                raise Overloaded(NO_MEMORY, retry_after=1.0)
+            self.reserve(pixels * _BYTES_PER_PIXEL, own=len(body))
             self.metrics.admitted.labels(order.model.id).inc()
             try:
                 return await self._segment_in_time(body, order, ticket)

@@ -29,9 +29,8 @@ def find(model: str, directory: Path | None = None) -> Checkpoint:
 
     Raises UnknownModelError, and what `library` raises.
     """
-    name, _, version = model.partition("@")
     checkpoints = library(directory)
-    matches = [c for c in checkpoints if c.card.name == name and version in ("", str(c.card.version))]
+    matches = [c for c in checkpoints if model in (c.card.name, f"{c.card.name}@{c.card.version}")]
     if not matches:
         known = ", ".join(f"{c.card.name}@{c.card.version}" for c in checkpoints) or "none"
         raise UnknownModelError(f"there are no weights for model '{model}'; those at hand: {known}")

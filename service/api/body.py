@@ -10,8 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from service.errors import BadParameter, BodyTooLarge, BodyTooSlow, MalformedBody, Overloaded
-from service.pipeline import NO_MEMORY
-from service.scheduling.memory import MemoryBudget
+from service.pipeline import Pipeline
 from service.settings import Settings
 
 # A client that is still sending would lose an early answer to a connection reset: its body is read on for a while.
@@ -20,20 +19,21 @@ _DISCARD_FACTOR = 2
 
 
 @asynccontextmanager
-async def received_photo(request: Request, settings: Settings, memory: MemoryBudget) -> AsyncIterator[bytes]:
-    """The photo's bytes, accounted for in `memory` while the context lasts.
+async def received_photo(request: Request, pipeline: Pipeline) -> AsyncIterator[bytes]:
+    """The photo's bytes, accounted for in the pipeline's memory while the context lasts.
 
     Raises BodyTooLarge, BodyTooSlow, MalformedBody, BadParameter, Overloaded, and ClientDisconnect (it hung up).
     """
-    body = await _receive(request, settings, memory)
+    body = await _receive(request, pipeline)
     try:
         yield await _photo_in(request, body)
     finally:
-        memory.release(len(body))
+        pipeline.memory.release(len(body))
 
 
-async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -> bytes:
-    """The whole body; its length stays reserved in `memory` unless this raises."""
+async def _receive(request: Request, pipeline: Pipeline) -> bytes:
+    """The whole body; its length stays reserved in the pipeline's memory unless this raises."""
+    settings = pipeline.settings
     body = bytearray()
     stream = request.stream()
     try:
@@ -43,11 +43,10 @@ async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -
             async for chunk in stream:
                 if len(body) + len(chunk) > settings.max_body_bytes:
                     raise BodyTooLarge(_too_large(settings), close=True)
-                if not memory.reserve(len(chunk)):
-                    raise Overloaded(NO_MEMORY, retry_after=1.0, close=True)
+                pipeline.reserve(len(chunk), own=len(body))
                 body += chunk
     except BaseException as error:
-        memory.release(len(body))
+        pipeline.memory.release(len(body))
         if isinstance(error, TimeoutError):
             raise BodyTooSlow(
                 f"The body took over {settings.body_timeout_ms} ms: send a smaller photo, or use a faster line.",
@@ -56,6 +55,8 @@ async def _receive(request: Request, settings: Settings, memory: MemoryBudget) -
         # A client that waits for our consent before it sends its body has sent nothing.
         if isinstance(error, BodyTooLarge | Overloaded) and "expect" not in request.headers:
             await _discard_rest(stream, settings)
+        if isinstance(error, Overloaded):
+            error.close = True
         raise
     return bytes(body)
 

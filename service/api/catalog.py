@@ -17,10 +17,9 @@ router = APIRouter()
 
 def find_model(name: str, served: Sequence[ModelInfo]) -> ModelInfo:
     """NAME (its newest version) or NAME@VERSION. Raises UnknownModel."""
-    wanted, _, version = name.partition("@")
-    matches = [m for m in served if m.name == wanted and version in ("", str(m.version))]
+    matches = [m for m in served if name in (m.name, m.id)]
     if not matches:
-        known = ", ".join(m.id for m in served)
+        known = ", ".join(m.id for m in served) or "none"
         raise UnknownModel(f"There is no model '{name}': this service has {known}.")
     return max(matches, key=lambda m: m.version)
 

@@ -2,7 +2,7 @@
 
 from service.answers import Output
 
-_OVERLAY_TYPES = ("image/webp", "image/png")
+_PICTURES = ("image/png", "image/jpeg", "image/webp")
 
 
 def accepted_types(accept: str) -> list[str]:
@@ -25,7 +25,9 @@ def accepted_types(accept: str) -> list[str]:
 
 def wanted_output(accept: str) -> Output:
     """image/png asks for labels, image/jpeg and image/webp for the overlay, anything else for json."""
-    first = next(iter(accepted_types(accept)), "")
+    # Pictures that nobody here makes, such as AVIF, stand before those that we do make in what browsers send.
+    ranked = (t for t in accepted_types(accept) if t in _PICTURES or not t.startswith("image/") or "*" in t)
+    first = next(ranked, "")
     if first == "image/png":
         return "labels"
     return "overlay" if first in ("image/jpeg", "image/webp") else "json"
@@ -33,5 +35,5 @@ def wanted_output(accept: str) -> Output:
 
 def overlay_type(accept: str) -> str:
     """image/jpeg, unless the header asks for image/webp or image/png before it."""
-    named = [t for t in accepted_types(accept) if t in (*_OVERLAY_TYPES, "image/jpeg")]
+    named = [t for t in accepted_types(accept) if t in _PICTURES]
     return named[0] if named else "image/jpeg"

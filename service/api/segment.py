@@ -43,7 +43,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "json; or the label map (image/png); or the overlay (image/jpeg, image/webp or image/png).",
         "content": {"image/png": _PICTURE, "image/jpeg": _PICTURE, "image/webp": _PICTURE},
     },
-    **problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problems(400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 
 
@@ -54,12 +54,12 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> 
     if (keys := request.app.state.api_keys) is not None:
         keys.check(request.headers)
     pipeline.require_ready()
-    order = _order(query, request.headers.get("accept", ""), pipeline)
+    order = _order(query, ",".join(request.headers.getlist("accept")), pipeline)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
     try:
-        async with received_photo(request, pipeline.settings, pipeline.memory) as photo:
+        async with received_photo(request, pipeline) as photo:
             answer = await _while_connected(request.receive, pipeline.segment(photo, order))
     except ClientDisconnect:
         # Nobody reads this; its status goes into the log and the metrics.
@@ -72,12 +72,13 @@ def _order(query: SegmentQuery, accept: str, pipeline: Pipeline) -> Order:
     settings: Settings = pipeline.settings
     if query.long_side is not None and query.long_side > settings.max_long_side:
         raise BadParameter(f"long_side may be at most {settings.max_long_side} here.")
+    output = query.output or wanted_output(accept)
     form = AnswerFormat(
-        output=query.output or wanted_output(accept),
+        output=output,
         overlay_type=overlay_type(accept),
         alpha=query.alpha,
         overlay=query.overlay,
-        confidence=query.confidence,
+        confidence=query.confidence and output == "json",
     )
     timeout_ms = min(query.timeout_ms or settings.timeout_ms, settings.max_timeout_ms)
     return Order(

@@ -10,9 +10,9 @@ class MemoryBudget:
         self._ceiling, self._on_change = ceiling, on_change
         self.held = 0
 
-    def reserve(self, amount: int) -> bool:
-        """Take `amount` bytes; False, and nothing taken, where they don't fit."""
-        if self.held and self.held + amount > self._ceiling:
+    def reserve(self, amount: int, own: int = 0) -> bool:
+        """Take `amount` bytes for a request that holds `own` already; False, and none taken, where they don't fit."""
+        if self.held > own and self.held + amount > self._ceiling:
             return False
         self._set(self.held + amount)
         return True

@@ -33,23 +33,33 @@ class RequestTelemetry:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["headers"] = {"X-Request-Id": request_id}
         status = CLIENT_CLOSED_REQUEST
+        # After a final answer nobody knows whether a body will follow that waits for consent: only closing is safe.
+        body_awaits_consent = "expect" in headers
+
+        async def receive_body() -> Message:
+            nonlocal body_awaits_consent
+            body_awaits_consent = False
+            return await receive()
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message).update(state["headers"])
+                if body_awaits_consent:
+                    MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         self.metrics.in_flight.inc()
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive_body, send_with_headers)
         except Exception:
             status = 500
             raise
