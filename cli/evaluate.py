@@ -14,6 +14,7 @@ from models import labelsets
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
+from models.training.layouts import LAYOUTS, LayoutName
 
 
 @click.command("evaluate")
@@ -23,19 +24,28 @@ from models.training.evaluation import Scores, evaluate
     "--data",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
+    help="The dataset's folder; plain ones hold SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
 )
-@click.option("--split", required=True, help="The folder in --data to score, such as val.")
+@click.option("--split", required=True, help="The part to score, such as val.")
+@click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="plain",
+    show_default=True,
+    help="How the folders of --data lie.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
-def command(model: str, model_dir: Path | None, data: Path, split: str, as_json: bool) -> None:
+def command(model: str, model_dir: Path | None, data: Path, split: str, layout: LayoutName, as_json: bool) -> None:
     """Score a model on a labelled dataset.
 
     Every photo is labelled at its own size, as when it is served. The score is the mean over the classes that occur of
-    intersection over union.
+    intersection over union. The calibration error (ECE, 15 bins) is how far the confidence map is from the share of
+    pixels that are labelled rightly.
     """
     with user_errors(CheckpointError, DataError, UnknownModelError):
         checkpoint = find(model, model_dir)
-        dataset = SegmentationFolder(data, split, labelsets.load(checkpoint.card.label_set))
+        label_set = labelsets.load(checkpoint.card.label_set)
+        dataset = SegmentationFolder(data, split, label_set, layout=layout)
         scores = evaluate(load_engine(checkpoint), dataset, partial(tqdm, unit="photo", dynamic_ncols=True))
     click.echo(json.dumps(asdict(scores), indent=2) if as_json else report(scores))
 
@@ -43,5 +53,9 @@ def command(model: str, model_dir: Path | None, data: Path, split: str, as_json:
 def report(scores: Scores) -> str:
     """The scores for people, in percent."""
     rows = [(name, f"{iou:.1%}") for name, iou in scores.per_class.items()]
-    totals = [("mean IoU", f"{scores.miou:.1%}"), ("pixel accuracy", f"{scores.pixel_accuracy:.1%}")]
+    totals = [
+        ("mean IoU", f"{scores.miou:.1%}"),
+        ("pixel accuracy", f"{scores.pixel_accuracy:.1%}"),
+        ("calibration error", f"{scores.ece:.1%}"),
+    ]
     return f"{table(('CLASS', 'IOU'), rows)}\n\n{table(('SCORE', f'OF {scores.images} PHOTOS'), totals)}"

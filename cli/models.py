@@ -1,7 +1,8 @@
 """segserve models: every architecture and checkpoint, with what it costs to run."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,76 +12,131 @@ from cli.options import model_dir_option, user_errors
 from cli.table import table
 from models.engine.loading import Checkpoint, CheckpointError, library
 from models.zoo.counting import count
-from models.zoo.registry import ARCHITECTURES, UnknownArchitectureError, architecture
+from models.zoo.registry import ARCHITECTURES, Architecture, UnknownArchitectureError, architecture
 
-HEADER = (
-    "NAME",
-    "FAMILY",
-    "PARAMS",
-    "MACS",
-    "INPUT",
-    "CLASSES",
-    "LABEL SET",
-    "WEIGHTS",
-    "SCORES",
-    "LICENCE OF THE WEIGHTS",
-)
+COSTS = ("PARAMS", "PAPER", "ERROR", "MACS", "PAPER", "ERROR", "COUNTED AT")
+WEIGHTS = ("WEIGHTS", "LABEL SET", "INPUT", "SCORES", "LICENCE OF THE WEIGHTS")
+
+PAGE = """\
+# The models
+
+<!-- Written by `segserve models --markdown > docs/models.md`: change cli/models.py, not this file. -->
+
+Every architecture by the name that `--model` takes, its size and its cost beside what its paper prints, and the error
+of ours in percent. Multiply-adds are those of one photo of the size in the last column, up to the logits: the
+configuration that the paper counts. `segserve models` lists the same with the weights at hand, their scores and their
+licence. The weights that ship have their model cards in [models/weights/](../models/weights/);
+[training.md](training.md) says how to make others.
+
+{table}
+
+- ESeg is Meng et al. 2022, "Revisiting Multi-Scale Feature Fusion for Semantic Segmentation"; SpineNet-Seg, its mobile
+  sizes and the DeepLab baselines are Li et al. 2021, "Dilated SpineNet for Semantic Segmentation".
+- `mobile-spinenet-s49` and `mobile-spinenet-s49-minus` have the head that the paper's text describes. Those ending in
+  `-wide` have a wider one, which meets the printed parameters; the text does not mention it.
+- "-": the paper prints no such figure.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One name of the list; params and macs are those of the configuration that the paper counts."""
+
+    name: str
+    network: Architecture
+    params: int
+    macs: int
+    checkpoint: Checkpoint | None
 
 
 @click.command("models")
 @model_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
-def command(model_dir: Path | None, as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print docs/models.md: the architectures, without weights.")
+def command(model_dir: Path | None, as_json: bool, markdown: bool) -> None:
     """List the models with their sizes, costs and weights.
 
-    PARAMS and MACS (multiply-adds) are those of the configuration that the model's paper counts. INPUT, CLASSES and
-    LABEL SET are those of the weights; of a model without weights (`segserve train` makes some) those of the paper.
+    PARAMS and MACS (multiply-adds) are those of the configuration that the model's paper counts, with photos of the
+    size COUNTED AT. PAPER is what it prints, ERROR how far ours are from that. The rest describes the weights at hand;
+    `segserve train` makes others.
     """
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown exclude one another")
     with user_errors(CheckpointError, UnknownArchitectureError):
-        models = describe_all(model_dir)
-    click.echo(json.dumps(models, indent=2) if as_json else table(HEADER, [row(model) for model in models]))
+        checkpoints = [] if markdown else library(model_dir)
+        models = find_all(checkpoints)
+    if as_json:
+        click.echo(json.dumps([describe(model) for model in models], indent=2))
+    elif markdown:
+        click.echo(page(models), nl=False)
+    else:
+        click.echo(table(("NAME", *COSTS, *WEIGHTS), [(m.name, *costs(m), *weights(m)) for m in models]))
 
 
-def describe_all(model_dir: Path | None) -> list[dict[str, Any]]:
+def find_all(checkpoints: Sequence[Checkpoint]) -> list[Model]:
     """One entry a name: the architectures, then checkpoints with names of their own, each in its newest version."""
-    newest = {checkpoint.card.name: checkpoint for checkpoint in library(model_dir)}
-    return [describe(name, newest.get(name)) for name in dict.fromkeys([*ARCHITECTURES, *newest])]
+    newest = {checkpoint.card.name: checkpoint for checkpoint in checkpoints}
+    return [find(name, newest.get(name)) for name in dict.fromkeys([*ARCHITECTURES, *newest])]
 
 
-def describe(name: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """What `segserve models --json` prints of one model."""
+def find(name: str, checkpoint: Checkpoint | None) -> Model:
     network = architecture(checkpoint.card.architecture if checkpoint else name)
-    paper = network.paper
-    params, macs = count(network.build, paper.num_classes, *paper.at)
-    model: dict[str, Any] = {
-        "name": name,
-        "family": network.family,
-        "params": params,
-        "macs": macs,
+    return Model(name, network, *count(network.build, network.paper.num_classes, *network.paper.at), checkpoint)
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """What `segserve models --json` prints of one model."""
+    paper = model.network.paper
+    described: dict[str, Any] = {
+        "name": model.name,
+        "family": model.network.family,
+        "params": model.params,
+        "macs": model.macs,
         "input_size": paper.at,
         "num_classes": paper.num_classes,
         "label_set": None,
         "paper": asdict(paper) if paper.params or paper.macs else None,
-        "weights": checkpoint is not None,
+        "weights": model.checkpoint is not None,
     }
-    if checkpoint:
-        card = checkpoint.card
-        model |= card.model_dump(include={"input_size", "num_classes", "label_set", "version", "licence", "scores"})
-    return model
+    if model.checkpoint:
+        card = model.checkpoint.card
+        described |= card.model_dump(include={"input_size", "num_classes", "label_set", "version", "licence", "scores"})
+    return described
 
 
-def row(model: dict[str, Any]) -> tuple[str, ...]:
-    """One model for people, in the columns of HEADER."""
-    height, width = model["input_size"]
+def costs(model: Model) -> tuple[str, ...]:
+    """The cells of COSTS."""
+    paper = model.network.paper
     return (
-        model["name"],
-        model["family"],
-        f"{model['params'] / 1e6:.2f} M",
-        f"{model['macs'] / 1e9:.2f} G",
-        f"{height} x {width}",
-        str(model["num_classes"]),
-        model["label_set"] or "-",
-        f"version {model['version']}" if model["weights"] else "-",
-        ", ".join(f"{name} {score:.3f}" for name, score in model.get("scores", {}).items()) or "-",
-        model.get("licence", "-"),
+        *_beside(model.params, paper.params, 1e6, "M"),
+        *_beside(model.macs, paper.macs, 1e9, "G"),
+        _size(paper.at),
     )
+
+
+def weights(model: Model) -> tuple[str, ...]:
+    """The cells of WEIGHTS."""
+    if model.checkpoint is None:
+        return ("-",) * len(WEIGHTS)
+    card = model.checkpoint.card
+    scores = ", ".join(f"{name} {score:.3f}" for name, score in card.scores.items()) or "-"
+    return f"version {card.version}", card.label_set, _size(card.input_size), scores, card.licence
+
+
+def page(models: Sequence[Model]) -> str:
+    """docs/models.md."""
+    header = ("Name", "Parameters", "Paper", "Error", "Multiply-adds", "Paper", "Error", "Counted at")
+    rows = [(f"`{model.name}`", *costs(model)) for model in models]
+    lines = [header, ("---", *["---:"] * len(COSTS)), *rows]
+    return PAGE.format(table="\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+
+
+def _beside(ours: int, printed: int | None, unit: float, letter: str) -> tuple[str, str, str]:
+    found = f"{ours / unit:.2f} {letter}"
+    if printed is None:
+        return found, "-", "-"
+    return found, f"{printed / unit:.2f} {letter}", f"{ours / printed - 1:+z.1%}"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -9,16 +9,18 @@ from models.labelsets import UnknownLabelSetError
 from models.training.dataset import DataError
 from models.training.loop import Run, RunError
 from models.training.recipe import RecipeError, load_recipe
+from models.weights.checkpoint import CheckpointError
 from models.zoo.registry import UnknownArchitectureError
 
 
 @click.command("train")
 @click.option("--recipe", required=True, help="A shipped recipe's name, or the path of a .toml file.")
+@click.option("--model", help="The architecture, of those that the recipe is for.  [default: the recipe's own]")
 @click.option(
     "--data",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Holds train/ and val/, each with images/NAME.jpg|png and labels/NAME.png.",
+    help="The dataset's folder; plain ones hold train/ and val/, each with images/NAME.jpg|png and labels/NAME.png.",
 )
 @click.option(
     "--out",
@@ -27,6 +29,11 @@ from models.zoo.registry import UnknownArchitectureError
     help="The run's folder: state.pt, best.safetensors, last.safetensors, log.jsonl, curve.png.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped.")
+@click.option(
+    "--init",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Start from this checkpoint (.safetensors): an encoder, or a model of another dataset. What fits is taken.",
+)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out training photos, such as '0001TP_*'.")
 @click.option(
     "--workers",
@@ -43,19 +50,29 @@ from models.zoo.registry import UnknownArchitectureError
     help="Epochs between validations and checkpoints.",
 )
 def command(
-    recipe: str, data: Path, out: Path, resume: bool, exclude: tuple[str, ...], workers: int, validate_every: int
+    recipe: str,
+    model: str | None,
+    data: Path,
+    out: Path,
+    resume: bool,
+    init: Path | None,
+    exclude: tuple[str, ...],
+    workers: int,
+    validate_every: int,
 ) -> None:
     """Train a model by a recipe.
 
     Ctrl-C and SIGTERM save the state first; --resume goes on from there. To serve the result, copy best.safetensors to
     NAME@VERSION.safetensors in a folder and name that in SEGSERVE_MODEL_DIR.
     """
-    with user_errors(DataError, RecipeError, RunError, UnknownArchitectureError, UnknownLabelSetError):
+    with user_errors(CheckpointError, DataError, RecipeError, RunError, UnknownArchitectureError, UnknownLabelSetError):
+        chosen = load_recipe(recipe)
         run = Run(
-            load_recipe(recipe),
+            chosen.model_copy(update={"model": model}) if model else chosen,
             data,
             out,
             resume=resume,
+            init=init,
             exclude=exclude,
             workers=workers,
             validate_every=validate_every,

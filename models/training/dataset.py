@@ -1,4 +1,4 @@
-"""Photos and label maps in folders: DIR/SPLIT/images/NAME.jpg|png beside DIR/SPLIT/labels/NAME.png."""
+"""Photos and label maps in folders, laid out in one of the ways of models/training/layouts.py."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from images import ImageError, decode, decode_label_map
 from models.labelsets import LabelSet
+from models.training.layouts import LAYOUTS, LayoutName
 
 # Training photos are the user's own: no limit but what an array can hold.
 _MAX_PIXELS = 1 << 30
@@ -19,23 +20,37 @@ class DataError(Exception):
 
 
 class SegmentationFolder:
-    """One split, ordered by file name. Item: photo (uint8, H x W x 3) and class ids (uint8, H x W, 255 ignored)."""
+    """One split, ordered by path. Item: photo (uint8, H x W x 3) and class ids (uint8, H x W, 255 ignored)."""
 
-    def __init__(self, root: Path, split: str, label_set: LabelSet, *, exclude: tuple[str, ...] = ()) -> None:
-        """`exclude`: file name patterns to leave out, such as a drive held out whole. Raises DataError."""
-        folder = root / split
+    def __init__(
+        self,
+        root: Path,
+        split: str,
+        label_set: LabelSet,
+        *,
+        layout: LayoutName = "plain",
+        exclude: tuple[str, ...] = (),
+    ) -> None:
+        """`exclude`: photos to leave out, by file name pattern, such as a drive held out whole. Raises DataError."""
         self.label_set = label_set
-        self.photos = [
-            path
-            for path in sorted((folder / "images").glob("*"))
-            if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not any(fnmatch(path.name, p) for p in exclude)
+        pairs = [
+            (photo, label)
+            for photo, label in sorted(LAYOUTS[layout].pairs(root, split))
+            if not any(fnmatch(photo.name, pattern) for pattern in exclude)
         ]
-        if not self.photos:
-            raise DataError(f"no .jpg or .png photos in {folder / 'images'}{' but those excluded' if exclude else ''}")
-        self.labels = [folder / "labels" / f"{path.stem}.png" for path in self.photos]
-        for path in self.labels:
-            if not path.is_file():
-                raise DataError(f"no label map {path}: every photo needs one of its own name")
+        if not pairs:
+            place = root / LAYOUTS[layout].photos.format(split=split)
+            raise DataError(
+                f"no photos for the split '{split}' in the layout '{layout}'{' but those excluded' if exclude else ''}:"
+                f" they are looked for as {place}"
+            )
+        for photo, label in pairs:
+            if not photo.is_file():
+                raise DataError(f"no photo {photo}, though the split '{split}' lists it")
+            if not label.is_file():
+                raise DataError(f"no label map {label} for the photo {photo.name}: every photo needs one")
+        self.photos = [photo for photo, _ in pairs]
+        self.labels = [label for _, label in pairs]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -44,28 +59,32 @@ class SegmentationFolder:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        photo_path, label_path = self.photos[index], self.labels[index]
+        path = self.photos[index]
         try:
-            photo = decode(photo_path.read_bytes(), max_pixels=_MAX_PIXELS)
+            photo = decode(path.read_bytes(), max_pixels=_MAX_PIXELS)
         except ImageError as error:
-            raise DataError(f"{photo_path}: {error}") from error
-        try:
-            labels = self.label_set.from_dataset_ids(decode_label_map(label_path.read_bytes()))
-        except (ImageError, ValueError) as error:
-            raise DataError(f"{label_path}: {error}") from error
+            raise DataError(f"{path}: {error}") from error
+        labels = self._read_labels(index)
         if photo.shape[:2] != labels.shape:
             height, width = photo.shape[:2]
             raise DataError(
-                f"{label_path} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}: "
+                f"{self.labels[index]} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}: "
                 "make both the same size"
             )
         return photo, labels
 
+    def _read_labels(self, index: int) -> NDArray[np.uint8]:
+        path = self.labels[index]
+        try:
+            return self.label_set.from_dataset_ids(decode_label_map(path.read_bytes()))
+        except (ImageError, ValueError) as error:
+            raise DataError(f"{path}: {error}") from error
+
     def class_shares(self) -> NDArray[np.float64]:
-        """The share of the labelled pixels that each class has."""
+        """The share of the labelled pixels that each class has. Reads every label map."""
         pixels = np.zeros(256, dtype=np.int64)
-        for _, labels in self:
-            pixels += np.bincount(labels.ravel(), minlength=256)
+        for index in range(len(self)):
+            pixels += np.bincount(self._read_labels(index).ravel(), minlength=256)
         counted = pixels[: len(self.label_set.classes)]
         if not counted.any():
             raise DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")

@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 
 from models.engine.engine import Engine
 from models.labelsets import LabelSet
+from models.training.calibration import LEVELS, count_hits, expected_calibration_error
 from models.training.dataset import SegmentationFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """From a confusion matrix summed over all pixels; all 0..1. A class neither labelled nor predicted has no IoU."""
+    """Over all pixels of all photos; all 0..1. A class neither labelled nor predicted has no IoU."""
 
     miou: float
     pixel_accuracy: float
+    ece: float
+    """Expected calibration error of the confidence map."""
     per_class: dict[str, float]
     images: int
 
@@ -28,13 +31,14 @@ def confusion_matrix(labels: NDArray[np.uint8], predicted: NDArray[np.uint8], cl
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def scores(confusion: NDArray[np.int64], label_set: LabelSet, images: int) -> Scores:
-    """Mean IoU is over the classes that occur."""
-    hits = confusion.diagonal()
-    unions = confusion.sum(0) + confusion.sum(1) - hits
-    per_class = {c.name: float(hits[c.id] / unions[c.id]) for c in label_set.classes if unions[c.id] > 0}
+def scores(confusion: NDArray[np.int64], hits: NDArray[np.int64], label_set: LabelSet, images: int) -> Scores:
+    """Of a confusion matrix and the counts of `count_hits`. Mean IoU is over the classes that occur."""
+    true = confusion.diagonal()
+    unions = confusion.sum(0) + confusion.sum(1) - true
+    per_class = {c.name: float(true[c.id] / unions[c.id]) for c in label_set.classes if unions[c.id] > 0}
     miou = float(np.mean(list(per_class.values()))) if per_class else 0.0
-    return Scores(miou, float(hits.sum() / max(1, confusion.sum())), per_class, images)
+    accuracy = float(true.sum() / max(1, confusion.sum()))
+    return Scores(miou, accuracy, expected_calibration_error(hits), per_class, images)
 
 
 def evaluate(
@@ -45,8 +49,10 @@ def evaluate(
     """Label every photo, one at a time at its own size, and compare with the label maps."""
     classes = len(dataset.label_set.classes)
     confusion = np.zeros((classes, classes), dtype=np.int64)
+    hits = np.zeros((2, LEVELS), dtype=np.int64)
     for index in progress(range(len(dataset))):
         photo, labels = dataset[index]
-        [segmentation] = engine.run([photo])
+        [segmentation] = engine.run([photo], confidence=True)
         confusion += confusion_matrix(labels, segmentation.labels, classes)
-    return scores(confusion, dataset.label_set, len(dataset))
+        hits += count_hits(labels, segmentation, classes)
+    return scores(confusion, hits, dataset.label_set, len(dataset))

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from models.training.augmentation import Augmentation
 from models.training.curve import plot_curve
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
+from models.training.initialisation import initialise, origin
 from models.training.interruption import Interruption
 from models.training.loss import SegmentationLoss
+from models.training.optimisation import learning_rate, make_optimiser, moving_average, set_batch_norm_momentum
 from models.training.recipe import Recipe
 from models.weights.card import Card, Preprocessing
 from models.weights.checkpoint import Checkpoint, save
@@ -55,7 +57,7 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
 class Run:
     """One training run in the folder `out`.
 
-    Raises RunError, DataError, UnknownArchitectureError, UnknownLabelSetError.
+    Raises RunError, DataError, CheckpointError, UnknownArchitectureError, UnknownLabelSetError.
     """
 
     def __init__(
@@ -65,17 +67,19 @@ class Run:
         out: Path,
         *,
         resume: bool = False,
+        init: Path | None = None,
         exclude: tuple[str, ...] = (),
         workers: int = 2,
         validate_every: int = 5,
         device: torch.device | None = None,
     ) -> None:
-        """exclude: photos left out of training, by file name pattern. validate_every: epochs between checkpoints."""
+        """init: weights to start from; a run that is resumed has its own. exclude: photos left out of training, by file
+        name pattern. validate_every: epochs between checkpoints."""
         self.recipe, self.out, self.workers, self.validate_every = recipe, out, workers, validate_every
         self.device = device or default_device()
         label_set = load_label_set(recipe.label_set)
-        self.train_set = SegmentationFolder(data, "train", label_set, exclude=exclude)
-        self.val_set = SegmentationFolder(data, "val", label_set)
+        self.train_set = SegmentationFolder(data, recipe.train_split, label_set, layout=recipe.layout, exclude=exclude)
+        self.val_set = SegmentationFolder(data, recipe.val_split, label_set, layout=recipe.layout)
         height, width = self.val_set[0][0].shape[:2]
         self.card = Card(
             name=recipe.model,
@@ -90,12 +94,18 @@ class Run:
         )
         self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), recipe.seed)
         if len(self.train_set) < 2:
-            raise DataError(f"one photo in {data / 'train'} is too few: batch norm needs at least two")
+            raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
         self.batch_size = min(recipe.batch_size, len(self.train_set))
         self.steps_per_epoch = len(self.train_set) // self.batch_size
+        self.total_steps = recipe.steps or (recipe.epochs or 0) * self.steps_per_epoch
 
         torch.manual_seed(recipe.seed)
         network = build(recipe.model, len(label_set.classes)).to(self.device)
+        if recipe.batch_norm_momentum is not None:
+            set_batch_norm_momentum(network, recipe.batch_norm_momentum)
+        if init is not None and not resume:
+            tqdm.write(initialise(network, init), file=sys.stderr)
+            self.card = self.card.model_copy(update={"data": f"{self.card.data}; {origin(init)}"})
         self.network = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
         self.optimiser = make_optimiser(network, recipe)
@@ -105,11 +115,11 @@ class Run:
         self._open(resume)
 
     def train(self) -> float:
-        """Train to the last epoch and return the best validation mIoU.
+        """Train to the last step and return the best validation mIoU.
 
         On SIGINT or SIGTERM the step is finished and the state saved before KeyboardInterrupt is raised.
         """
-        total = self.recipe.epochs * self.steps_per_epoch
+        total = self.total_steps
         started = time.monotonic()
         with Interruption() as stop, tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True) as bar:
             for photos, labels in self._batches():
@@ -125,16 +135,17 @@ class Run:
         return self.best
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for epoch in range(self.step // self.steps_per_epoch, self.recipe.epochs):
+        for epoch in range(self.step // self.steps_per_epoch, math.ceil(self.total_steps / self.steps_per_epoch)):
             order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.train_set))
+            end = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
             batches = [
                 [(epoch, int(i)) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
-                for b in range(self.step % self.steps_per_epoch, self.steps_per_epoch)
+                for b in range(self.step % self.steps_per_epoch, end)
             ]
             yield from DataLoader(self.views, batch_sampler=batches, num_workers=self.workers)
 
     def _step(self, photos: Tensor, labels: Tensor) -> tuple[float, float]:
-        rate = learning_rate(self.recipe, self.step / self.steps_per_epoch)
+        rate = learning_rate(self.recipe, self.step / self.steps_per_epoch, self.total_steps / self.steps_per_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -174,8 +185,9 @@ class Run:
         self._save_state()
 
     def _scored(self, result: Scores) -> Card:
-        measured = {"val_miou": round(result.miou, 4), "val_pixel_accuracy": round(result.pixel_accuracy, 4)}
-        return self.card.model_copy(update={"scores": measured})
+        measured = {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "ece": result.ece}
+        scores = {f"val_{name}": round(value, 4) for name, value in measured.items()}
+        return self.card.model_copy(update={"scores": scores})
 
     def _open(self, resume: bool) -> None:
         path = self.out / "state.pt"
@@ -187,12 +199,14 @@ class Run:
         if not resume:
             raise RunError(f"{self.out} already holds a run: continue it with --resume, or give another --out")
         state: dict[str, Any] = torch.load(path, map_location=self.device)
-        if state["recipe"] != self.recipe.model_dump(mode="json"):
+        # Validated, so that fields younger than the run have their defaults.
+        if Recipe.model_validate(state["recipe"]) != self.recipe:
             raise RunError(f"{path} was made with another recipe: resume with that one, or give another --out")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.losses = state["step"], state["best"], state["losses"]
+        self.card = self.card.model_copy(update={"data": state.get("data", self.card.data)})
 
     def _save_state(self) -> None:
         temporary = self.out / "state.tmp"
@@ -205,40 +219,8 @@ class Run:
                 "step": self.step,
                 "best": self.best,
                 "losses": self.losses,
+                "data": self.card.data,
             },
             temporary,
         )
         temporary.replace(self.out / "state.pt")
-
-
-def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay on kernels alone: vectors and scalars (biases, norms, fusion weights) have none."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(groups, recipe.learning_rate)
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum)
-
-
-def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the random start is soon forgotten."""
-
-    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: Tensor | int) -> None:
-        current = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - current)
-            else:
-                average.copy_(value)
-
-    return update
-
-
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last epoch."""
-    if epoch < recipe.warmup_epochs:
-        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
-    progress = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))

@@ -2,10 +2,11 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from models.training.layouts import LayoutName
 from models.validation import explain
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -16,7 +17,10 @@ class RecipeError(Exception):
 
 
 class Recipe(BaseModel):
-    """Sizes are pixels, height before width; rates are per optimiser step."""
+    """Sizes are pixels, height before width; rates are per optimiser step.
+
+    New fields need defaults: a run resumes with the recipe that its state.pt holds, which may be older than they are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,12 +29,18 @@ class Recipe(BaseModel):
     model: str
     """The architecture."""
     label_set: str
+    layout: LayoutName = "plain"
+    """How the dataset's folders lie (models/training/layouts.py)."""
+    train_split: str = "train"
+    val_split: str = "val"
     data: str
     """What it trains on, for the model card."""
     licence: str
     """What the resulting weights may be used for."""
 
-    epochs: int = Field(gt=0)
+    epochs: int | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    """Optimiser steps, where the source counts those; a recipe has either this or epochs."""
     batch_size: int = Field(ge=2)
     """At least 2: the coarsest level can be one pixel, and batch norm needs two values."""
     seed: int = 0
@@ -56,6 +66,8 @@ class Recipe(BaseModel):
     clip_gradient_norm: float | None = None
     ema_decay: float = Field(ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is scored and saved."""
+    batch_norm_momentum: float | None = Field(default=None, ge=0, lt=1)
+    """The share of its running statistics that a batch norm keeps at a step; None: as the architecture has it."""
 
     class_weights: Literal["none", "inverse-log"] = "none"
     """inverse-log: 1 / ln(1.02 + a class's share of the pixels) (Paszke et al. 2016, ENet), scaled to a mean of 1."""
@@ -65,6 +77,12 @@ class Recipe(BaseModel):
     """But always at least this share of the pixels, the hardest."""
     jaccard: float = Field(default=0.0, ge=0)
     """Weight of the soft Jaccard term beside the cross entropy."""
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        return self
 
 
 def load_recipe(name: str) -> Recipe:

@@ -20,7 +20,7 @@ def test_json_stands_alone_on_stdout(checkpoint_dir: Path, dataset_dir: Path) ->
     result = evaluate(checkpoint_dir, dataset_dir, "--split", "val", "--json")
     assert result.exit_code == 0, result.output
     scores = json.loads(result.stdout)
-    assert scores.keys() == {"miou", "pixel_accuracy", "per_class", "images"}
+    assert scores.keys() == {"miou", "pixel_accuracy", "ece", "per_class", "images"}
     assert "photo" in result.stderr
 
 
@@ -48,15 +48,28 @@ def test_people_get_a_table_in_percent(checkpoint_dir: Path, dataset_dir: Path) 
     lines = evaluate(checkpoint_dir, dataset_dir, "--split", "val").stdout.splitlines()
     assert lines[0].split() == ["CLASS", "IOU"]
     assert lines[1].split()[-1] == f"{next(iter(scores['per_class'].values())):.1%}"
-    assert lines[-3].endswith("OF 2 PHOTOS")
-    assert lines[-2].split() == ["mean", "IoU", f"{scores['miou']:.1%}"]
-    assert lines[-1].split() == ["pixel", "accuracy", f"{scores['pixel_accuracy']:.1%}"]
+    assert lines[-4].endswith("OF 2 PHOTOS")
+    assert lines[-3].split() == ["mean", "IoU", f"{scores['miou']:.1%}"]
+    assert lines[-2].split() == ["pixel", "accuracy", f"{scores['pixel_accuracy']:.1%}"]
+    assert lines[-1].split() == ["calibration", "error", f"{scores['ece']:.1%}"]
+
+
+def test_the_layout_says_where_photos_and_labels_lie(checkpoint_dir: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    for kind, folder in (("images", "images/validation"), ("labels", "annotations/validation")):
+        for source in (dataset_dir / "val" / kind).iterdir():
+            path = tmp_path / folder / (f"{source.stem}.jpg" if kind == "images" else source.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read_bytes())
+    laid_out = evaluate(checkpoint_dir, tmp_path, "--split", "validation", "--layout", "ade20k", "--json")
+    assert laid_out.exit_code == 0, laid_out.output
+    plain = evaluate(checkpoint_dir, dataset_dir, "--split", "val", "--json")
+    assert json.loads(laid_out.stdout) == json.loads(plain.stdout)
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--split", "test"], "no .jpg or .png photos in"),
+        (["--split", "test"], "no photos for the split 'test'"),
         (["--split", "val", "--model", "lane"], "there are no weights for model 'lane'"),
     ],
 )

@@ -11,6 +11,8 @@ from models.weights.checkpoint import save
 from models.weights.library import find
 from models.zoo.registry import ARCHITECTURES, build
 
+DOCS = Path(__file__).parents[2] / "docs/models.md"
+
 
 @pytest.fixture(autouse=True)
 def _nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +81,27 @@ def test_the_table_tells_sizes_costs_and_licence(checkpoint_dir: Path) -> None:
     for cell in ("3.60 M", "17.31 G", "120 x 160", "camvid11", "version 1", "val_miou 0.010", "Free for tests"):
         assert cell in rows[-1]
     assert len({row.index(" M") for row in rows}) == 1
+
+
+def test_the_table_sets_our_counts_beside_the_papers() -> None:
+    rows = {row.split()[0]: row for row in models().stdout.splitlines()}
+    # Of 4.40 M printed parameters; the paper counts no multiply-adds.
+    assert rows["mobile-spinenet-s49-wide"].split()[1:10] == ["4.44", "M", "4.40", "M", "+0.9%", "99.24", "G", "-", "-"]
+    assert "334.29 G  343.00 G   -2.5%" in rows["eseg-l"]
+
+
+def test_docs_are_up_to_date() -> None:
+    printed = models("--markdown")
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout == DOCS.read_text(encoding="utf-8"), "run `segserve models --markdown > docs/models.md`"
+
+
+def test_docs_do_not_depend_on_the_weights_at_hand(checkpoint_dir: Path) -> None:
+    assert models("--markdown", "--model-dir", str(checkpoint_dir)).stdout == models("--markdown").stdout
+
+
+def test_one_format_at_a_time() -> None:
+    assert models("--markdown", "--json").exit_code == 2
 
 
 def test_weights_of_an_unknown_architecture_are_an_error(checkpoint_dir: Path, tmp_path: Path) -> None:

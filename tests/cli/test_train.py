@@ -64,15 +64,30 @@ def test_an_interrupt_tells_how_to_go_on_and_the_run_does(
     assert (tmp_path / "run/best.safetensors").exists()
 
 
+def test_init_says_what_was_taken_and_model_overrides_the_recipes(
+    recipe: Path, checkpoint_dir: Path, dataset_dir: Path, tmp_path: Path
+) -> None:
+    recipe.write_text(RECIPE.replace("eseg-lite-s", "eseg-lite-l"), encoding="utf-8")
+    init = checkpoint_dir / "tiny@1.safetensors"
+    result = train(recipe, dataset_dir, tmp_path / "run", "--model", "eseg-lite-s", "--init", str(init))
+    assert result.exit_code == 0, result.output
+    assert "not taken: none" in result.stderr
+    assert Checkpoint.open(tmp_path / "run/best.safetensors").card.architecture == "eseg-lite-s"
+
+
 def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.safetensors"
+    nonsense.write_text("no")
     unknown = tmp_path / "unknown.toml"
     unknown.write_text(RECIPE.replace("eseg-lite-s", "resnet"), encoding="utf-8")
     for result, reason in (
         (train("dream", dataset_dir, tmp_path / "run"), "no recipe 'dream'"),
         (train(unknown, dataset_dir, tmp_path / "run"), "no architecture 'resnet'"),
-        (train(recipe, tmp_path, tmp_path / "run"), "no .jpg or .png photos in"),
+        (train(recipe, tmp_path, tmp_path / "run"), "no photos for the split 'train'"),
         (train(recipe, dataset_dir, tmp_path / "run", "--resume"), "nothing to resume"),
         (train(recipe, dataset_dir, tmp_path / "run", "--exclude", "*"), "but those excluded"),
+        (train(recipe, dataset_dir, tmp_path / "run", "--model", "eseg-xl"), "no architecture 'eseg-xl'"),
+        (train(recipe, dataset_dir, tmp_path / "run", "--init", str(nonsense)), "cannot be read as safetensors"),
     ):
         assert result.exit_code == 1
         assert result.stderr.startswith("Error: ")

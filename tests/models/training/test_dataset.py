@@ -88,7 +88,7 @@ def another_size(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "file", "reason"),
     [
-        (no_photos, "images", "no .jpg or .png photos in"),
+        (no_photos, "images", "no photos for the split 'val' in the layout 'plain'"),
         (no_labels, "labels/c-1.png", "no label map"),
         (damaged_photo, "images/c-1.png", ""),
         (colour_labels, "labels/c-1.png", "indexed or 8-bit grey PNG"),

@@ -13,6 +13,7 @@ from models.weights.card import Preprocessing
 from tests.models.colour_network import ColourNetwork
 
 CAMVID = labelsets.load("camvid11")
+NO_HITS = np.zeros((2, 256), np.int64)
 
 
 def test_the_confusion_matrix_counts_pairs_and_leaves_out_ignored_pixels() -> None:
@@ -29,22 +30,25 @@ def test_many_classes_do_not_overflow() -> None:
 def test_scores_by_hand() -> None:
     confusion = np.zeros((11, 11), np.int64)
     confusion[:3, :3] = [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
-    result = scores(confusion, CAMVID, images=7)
+    hits = np.zeros((2, 256), np.int64)
+    hits[:, 255] = [2, 3]
+    result = scores(confusion, hits, CAMVID, images=7)
     assert result.per_class == pytest.approx({"sky": 1 / 3, "building": 2 / 3, "pole": 0})
     assert result.miou == pytest.approx(1 / 3)
     assert result.pixel_accuracy == pytest.approx(3 / 5)
+    assert result.ece == pytest.approx(2 / 5)
     assert result.images == 7
 
 
 def test_a_class_that_was_only_predicted_counts_as_missed() -> None:
     confusion = np.zeros((11, 11), np.int64)
     confusion[0, :2] = [3, 1]
-    assert scores(confusion, CAMVID, 1).per_class == pytest.approx({"sky": 0.75, "building": 0})
+    assert scores(confusion, NO_HITS, CAMVID, 1).per_class == pytest.approx({"sky": 0.75, "building": 0})
 
 
 def test_nothing_labelled_scores_nothing() -> None:
-    result = scores(np.zeros((11, 11), np.int64), CAMVID, 0)
-    assert (result.miou, result.pixel_accuracy, result.per_class) == (0, 0, {})
+    result = scores(np.zeros((11, 11), np.int64), NO_HITS, CAMVID, 0)
+    assert (result.miou, result.pixel_accuracy, result.ece, result.per_class) == (0, 0, 0, {})
 
 
 @pytest.fixture
@@ -57,6 +61,18 @@ def test_a_network_that_is_always_right_scores_one(dataset_dir: Path, preprocess
     result = evaluate(engine, SegmentationFolder(dataset_dir, "val", CAMVID))
     assert (result.miou, result.pixel_accuracy, result.images) == (1, 1, 2)
     assert result.per_class == {"sky": 1, "building": 1, "road": 1, "car": 1}
+
+
+def test_calibration_is_that_of_the_confidence_map(dataset_dir: Path, preprocessing: Preprocessing) -> None:
+    engine = Engine(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32)
+    dataset = SegmentationFolder(dataset_dir, "val", CAMVID)
+    # It is never wrong, so all that it lacks in confidence is error.
+    lacking = []
+    for photo, labels in dataset:
+        [segmentation] = engine.run([photo], confidence=True)
+        assert segmentation.confidence is not None
+        lacking.append(1 - segmentation.confidence[labels != 255] / 255)
+    assert evaluate(engine, dataset).ece == pytest.approx(np.concatenate(lacking).mean())
 
 
 def test_a_network_that_takes_cars_for_roads_scores_what_it_should(

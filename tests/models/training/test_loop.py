@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.labelsets import UnknownLabelSetError
 from models.training.dataset import DataError
-from models.training.loop import Run, RunError, Views, learning_rate, make_optimiser, moving_average
+from models.training.loop import Run, RunError, Views
 from models.training.recipe import Recipe
 from models.weights.checkpoint import Checkpoint
 from models.zoo.registry import UnknownArchitectureError, build
@@ -111,7 +110,7 @@ def test_a_run_leaves_its_files(straight: Path) -> None:
     rows = log_of(straight)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(math.isfinite(row["loss"]) for row in rows)
-    assert {"miou", "pixel_accuracy", "per_class", "images", "learning_rate"} <= rows[0].keys()
+    assert {"miou", "pixel_accuracy", "ece", "per_class", "images", "learning_rate"} <= rows[0].keys()
 
 
 def test_best_is_the_best_of_the_log_and_says_so_on_its_card(straight: Path) -> None:
@@ -119,6 +118,7 @@ def test_best_is_the_best_of_the_log_and_says_so_on_its_card(straight: Path) -> 
     best = max(log_of(straight), key=lambda row: row["miou"])
     assert card.scores["val_miou"] == round(best["miou"], 4)
     assert card.scores["val_pixel_accuracy"] == round(best["pixel_accuracy"], 4)
+    assert card.scores["val_ece"] == round(best["ece"], 4)
     assert (card.name, card.version, card.label_set, card.num_classes) == ("eseg-lite-s", 1, "camvid11", 11)
     assert (card.input_size, card.preprocessing.long_side) == ((48, 64), 64)
     assert card.licence == "Free for tests"
@@ -152,6 +152,57 @@ def test_a_run_is_not_continued_by_another_recipe(straight: Path, dataset_dir: P
     other = four_steps().model_copy(update={"learning_rate": 2e-3})
     with pytest.raises(RunError, match="made with another recipe"):
         start(other, dataset_dir, straight, resume=True)
+
+
+def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(four_steps(), dataset_dir, tmp_path)
+    interrupt_in_step(run, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    state = state_of(tmp_path)
+    for young in ("layout", "train_split", "val_split", "steps", "batch_norm_momentum"):
+        del state["recipe"][young]
+    del state["data"]
+    torch.save(state, tmp_path / "state.pt")
+    assert start(four_steps(), dataset_dir, tmp_path, resume=True).step == 1
+
+
+def test_steps_end_a_run_within_an_epoch(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(epochs=None, steps=3, learning_rate=1.0), dataset_dir, tmp_path)
+    run.train()
+    assert (run.step, run.steps_per_epoch) == (3, 2)
+    [row] = log_of(tmp_path)
+    assert row["epoch"] == 1.5
+    assert row["learning_rate"] == pytest.approx(0.25)
+
+
+def test_statistics_are_kept_as_the_recipe_says(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(batch_norm_momentum=0.9997), dataset_dir, tmp_path)
+    [replaced] = {m.momentum for m in run.network.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert replaced == pytest.approx(0.0003)
+
+
+def test_a_run_can_start_from_another_models_weights(
+    recipe: MakeRecipe, checkpoint_dir: Path, dataset_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = checkpoint_dir / "tiny@1.safetensors"
+    given = build("eseg-lite-s", 11)
+    Checkpoint.open(init).load_into(given)
+    run = start(recipe(), dataset_dir, tmp_path, init=init)
+    assert "not taken: none" in capsys.readouterr().err
+    for name, tensor in given.named_parameters():
+        assert torch.equal(run.network.get_parameter(name), tensor)
+        assert torch.equal(run.average.module.get_parameter(name), tensor)
+
+    interrupt_in_step(run, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    capsys.readouterr()
+    resumed = start(recipe(), dataset_dir, tmp_path, init=init, resume=True)
+    assert "took" not in capsys.readouterr().err
+    assert resumed.step == 1
+    for same in (run, resumed):
+        assert same.card.data == "drawn; started from tiny@1 (Nothing: random weights; licence: Free for tests)"
 
 
 def test_it_learns(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
@@ -203,38 +254,6 @@ def test_every_photo_is_seen_once_an_epoch_in_an_order_of_its_own(
     orders = [[index for epoch, index in seen if epoch == e] for e in range(6)]
     assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
     assert len(set(map(tuple, orders))) > 1
-
-
-def test_the_rate_warms_up_and_falls_to_zero(recipe: MakeRecipe) -> None:
-    plan = recipe(epochs=10, warmup_epochs=2, learning_rate=1.0)
-    rates = [learning_rate(plan, epoch) for epoch in np.linspace(0, 10, 101)]
-    assert 0 < rates[0] < 0.01
-    assert rates[10] == pytest.approx(0.5, abs=0.01)
-    assert max(rates) == rates[20] == 1
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[60] == pytest.approx(0.5)
-    assert rates[100] == pytest.approx(0)
-    assert learning_rate(recipe(epochs=10, learning_rate=1.0), 0) == 1
-
-
-def test_only_kernels_decay(recipe: MakeRecipe) -> None:
-    network = build("eseg-lite-s", 11)
-    decayed, others = make_optimiser(network, recipe(weight_decay=0.1)).param_groups
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
-    kernels = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d)}
-    assert {id(p) for p in decayed["params"]} == kernels
-    assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
-
-
-def test_the_moving_average_forgets_its_start_and_then_slows() -> None:
-    update = moving_average(0.998)
-    average, value = [torch.zeros(1), torch.tensor(0)], [torch.ones(1), torch.tensor(7)]
-    update(average, value, 0)
-    assert average[0].item() == pytest.approx(0.9)
-    assert average[1].item() == 7
-    average[0].zero_()
-    update(average, value, 10**6)
-    assert average[0].item() == pytest.approx(0.002, rel=1e-3)
 
 
 def test_a_view_belongs_to_its_seed_epoch_and_photo(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import labelsets
+from models.training.loop import Run
 from models.training.recipe import RECIPES, Recipe, RecipeError, load_recipe
+from models.weights.checkpoint import Checkpoint
 from models.zoo.registry import ARCHITECTURES
+from tests.models.training.made_up import MAKERS
 
 
 def as_toml(recipe: Recipe) -> str:
@@ -22,6 +26,18 @@ def test_shipped_recipes_name_what_there_is(name: str) -> None:
     assert recipe.model in ARCHITECTURES
     assert recipe.label_set in labelsets.names()
     assert recipe.licence
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_a_shipped_recipe_trains_on_data_of_its_layout(name: str, dataset_dir: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    data = dataset_dir
+    if recipe.layout != "plain":
+        data = tmp_path / "data"
+        MAKERS[recipe.layout](data)
+    short = {"model": "eseg-lite-s", "epochs": None, "steps": 1, "batch_size": 2, "crop": (32, 64)}
+    Run(recipe.model_copy(update=short), data, tmp_path / "run", workers=0, device=torch.device("cpu")).train()
+    assert Checkpoint.open(tmp_path / "run/last.safetensors").card.label_set == recipe.label_set
 
 
 def test_a_recipe_can_be_a_file_of_ones_own(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -46,6 +62,8 @@ def test_an_unknown_recipe_is_answered_with_those_there_are(tmp_path: Path) -> N
         ("scale = [0.0, 2.0]", "scale: 0: Input should be greater than 0"),
         ("flip = 2.0", "flip"),
         ("ema_decay = 1.0", "ema_decay"),
+        ('layout = "coco"', "layout: Input should be 'plain', 'cityscapes', 'pascal-voc' or 'ade20k'"),
+        ("batch_norm_momentum = 1.0", "batch_norm_momentum: Input should be less than 1"),
         ('optimiser = "adam"', "optimiser: Input should be 'sgd' or 'adamw'"),
         ('colour = "red"', "colour: Extra inputs are not permitted"),
         ("ohem_threshold = 1.5", "ohem_threshold"),
@@ -67,7 +85,15 @@ def test_a_bad_value_is_named_with_its_file(
 def test_a_missing_value_is_named(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.touch()
-    with pytest.raises(RecipeError, match="epochs: Field required"):
+    with pytest.raises(RecipeError, match="source: Field required; model: Field required"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize("lengths", ["", "epochs = 2\nsteps = 3\n"])
+def test_a_run_has_one_length(lengths: str, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(as_toml(recipe(epochs=1)).replace("epochs = 1\n", lengths), encoding="utf-8")
+    with pytest.raises(RecipeError, match="give either epochs or steps"):
         load_recipe(str(path))
 
 

@@ -1,7 +1,14 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
 
+from models.engine.engine import Engine
+from models.weights.card import Card, Preprocessing
+from models.weights.checkpoint import Checkpoint, save
 from models.zoo.registry import ARCHITECTURES, UnknownArchitectureError, architecture, build
+from tests.photos import street
 
 NAMES = """
 eseg-lite-s eseg-lite-m eseg-lite-l eseg-s eseg-m eseg-l
@@ -30,3 +37,66 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
         UnknownArchitectureError, match="no architecture 'eseg-xl'; there are: eseg-lite-s, eseg-lite-m"
     ):
         build("eseg-xl", 19)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_can_be_exported(name: str) -> None:
+    # Without values: the largest would take a gigabyte, and export looks at shapes alone.
+    with torch.device("meta"), torch.no_grad():
+        network, photo = build(name, 5).eval(), torch.empty(1, 3, 64, 96)
+        exported = torch.export.export(network, (photo,)).module()
+        assert exported(photo).shape == network(photo).shape
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "eseg-lite-s",
+        "eseg-s",
+        "mobile-spinenet-s49",
+        "mobile-spinenet-s49-minus",
+        "mobile-spinenet-s49-wide",
+        "mobile-spinenet-s49-minus-wide",
+    ],
+)
+def test_small_architectures_survive_a_checkpoint_in_half_precision(name: str, tmp_path: Path) -> None:
+    network = build(name, 11).eval()
+    card = Card(
+        name=name,
+        version=1,
+        architecture=name,
+        label_set="camvid11",
+        num_classes=11,
+        input_size=(64, 96),
+        preprocessing=Preprocessing(long_side=96),
+        licence="Free for tests",
+        data="Nothing: random weights",
+    )
+    save(network, card, tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        copy = build(name, 11).eval()
+    Checkpoint.open(tmp_path / "a.safetensors").load_into(copy)
+    for key, tensor in network.state_dict().items():
+        expected = tensor.half().float() if tensor.dim() > 1 else tensor
+        assert torch.equal(copy.state_dict()[key], expected), key
+    photo = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact, rounded = network(photo), copy(photo)
+    assert (rounded - exact).norm() / exact.norm() < 0.01
+
+
+@pytest.mark.parametrize(
+    "name", ["eseg-lite-s", "spinenet-s49", "mobile-spinenet-s49-minus", "deeplabv3-r50", "deeplabv3plus-r50"]
+)
+def test_each_family_labels_photos_of_mixed_sizes(name: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build(name, 5)
+    engine = Engine(network, Preprocessing(long_side=96), device=torch.device("cpu"), dtype=torch.float32)
+    photos = [street(*size) for size in ((48, 64), (33, 50), (64, 64), (200, 37), (1, 1))]
+    together = engine.run(photos, confidence=True)
+    for photo, segmentation in zip(photos, together, strict=True):
+        assert segmentation.labels.shape == photo.shape[:2]
+        assert segmentation.pixels.sum() == math.prod(photo.shape[:2])
+        [alone] = engine.run([photo])
+        assert (alone.labels == segmentation.labels).mean() > 0.99

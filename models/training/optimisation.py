@@ -1,0 +1,50 @@
+"""How weights move: the optimiser, its rate over a run, and the averages that training keeps."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.training.recipe import Recipe
+
+
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Weight decay on kernels alone: vectors and scalars (biases, norms, fusion weights) have none."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in network.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, recipe.learning_rate)
+    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum)
+
+
+def learning_rate(recipe: Recipe, epoch: float, epochs: float) -> float:
+    """Linear warm-up, then half a cosine down to zero at the end of `epochs`; fractions of an epoch count."""
+    if epoch < recipe.warmup_epochs:
+        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
+    progress = (epoch - recipe.warmup_epochs) / (epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the random start is soon forgotten."""
+
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: Tensor | int) -> None:
+        current = min(decay, (1 + float(updates)) / (10 + float(updates)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - current)
+            else:
+                average.copy_(value)
+
+    return update
+
+
+def set_batch_norm_momentum(network: nn.Module, kept: float) -> None:
+    """Let every batch norm keep this share of its running statistics at a step (torch counts the share it replaces)."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1 - kept

@@ -1,0 +1,54 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.training.optimisation import learning_rate, make_optimiser, moving_average, set_batch_norm_momentum
+from models.training.recipe import Recipe
+from models.zoo.registry import build
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def test_the_rate_warms_up_and_falls_to_zero(recipe: MakeRecipe) -> None:
+    plan = recipe(warmup_epochs=2, learning_rate=1.0)
+    rates = [learning_rate(plan, epoch, 10) for epoch in np.linspace(0, 10, 101)]
+    assert 0 < rates[0] < 0.01
+    assert rates[10] == pytest.approx(0.5, abs=0.01)
+    assert max(rates) == rates[20] == 1
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert learning_rate(recipe(learning_rate=1.0), 0, 10) == 1
+
+
+def test_only_kernels_decay(recipe: MakeRecipe) -> None:
+    network = build("eseg-lite-s", 11)
+    decayed, others = make_optimiser(network, recipe(weight_decay=0.1)).param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
+    kernels = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d)}
+    assert {id(p) for p in decayed["params"]} == kernels
+    assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
+
+
+def test_the_moving_average_forgets_its_start_and_then_slows() -> None:
+    update = moving_average(0.998)
+    average, value = [torch.zeros(1), torch.tensor(0)], [torch.ones(1), torch.tensor(7)]
+    update(average, value, 0)
+    assert average[0].item() == pytest.approx(0.9)
+    assert average[1].item() == 7
+    average[0].zero_()
+    update(average, value, 10**6)
+    assert average[0].item() == pytest.approx(0.002, rel=1e-3)
+
+
+def test_batch_norms_keep_the_share_of_their_statistics_that_is_asked_for() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1)).train()
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    set_batch_norm_momentum(network, 0.9)
+    norm(torch.full((2, 1, 4, 4), 5.0))
+    assert norm.running_mean is not None
+    assert norm.running_mean.item() == pytest.approx(0.5)
