@@ -1,0 +1,47 @@
+"""What ships in models/weights/: small, documented, and of use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtests.street import street
+from models.engine.loading import Checkpoint, load_engine
+from models.labelsets import load as load_label_set
+from models.weights.library import SHIPPED, find, library
+from service.settings import Settings
+
+CHECKPOINTS = library()
+
+
+def test_the_default_model_ships() -> None:
+    assert find(Settings.model_fields["model"].default) in CHECKPOINTS
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda checkpoint: checkpoint.path.stem)
+class TestEach:
+    def test_is_named_as_its_card_says(self, checkpoint: Checkpoint) -> None:
+        assert checkpoint.path == SHIPPED / f"{checkpoint.card.name}@{checkpoint.card.version}.safetensors"
+
+    def test_is_small(self, checkpoint: Checkpoint) -> None:
+        assert checkpoint.path.stat().st_size <= 10_000_000
+
+    def test_has_a_model_card_with_its_scores_and_licence(self, checkpoint: Checkpoint) -> None:
+        card = checkpoint.path.with_suffix(".md").read_text(encoding="utf-8")
+        assert checkpoint.sha256 in card
+        assert checkpoint.card.licence in card
+        assert f"{checkpoint.card.scores['val_miou']:.1%}" in card
+        for label in load_label_set(checkpoint.card.label_set).classes:
+            assert f"| {label.name} |" in card
+
+    def test_sees_a_street(self, checkpoint: Checkpoint) -> None:
+        photo = street(360, 480)
+        [segmentation] = load_engine(checkpoint).run([photo])
+        names = [label.name for label in load_label_set(checkpoint.card.label_set).classes]
+        sky, road = names.index("sky"), names.index("road")
+        assert np.mean(segmentation.labels[:40, 180:300] == sky) > 0.8
+        assert np.mean(segmentation.labels[300:, 120:360] == road) > 0.8
+
+
+def test_checkpoints_are_the_only_binaries() -> None:
+    assert {path.suffix for path in Path(SHIPPED).iterdir() if path.is_file()} <= {".safetensors", ".md", ".py"}
