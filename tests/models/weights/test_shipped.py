@@ -35,12 +35,11 @@ class TestEach:
             assert f"| {label.name} |" in card
 
     def test_sees_a_street(self, checkpoint: Checkpoint) -> None:
-        photo = street(360, 480)
-        [segmentation] = load_engine(checkpoint).run([photo])
+        # A drawing is no photo: what it has to recognise is what fills the lower half.
+        [segmentation] = load_engine(checkpoint).run([street(360, 480)])
         names = [label.name for label in load_label_set(checkpoint.card.label_set).classes]
-        sky, road = names.index("sky"), names.index("road")
-        assert np.mean(segmentation.labels[:40, 180:300] == sky) > 0.8
-        assert np.mean(segmentation.labels[300:, 120:360] == road) > 0.8
+        assert np.mean(segmentation.labels[300:, 120:360] == names.index("road")) > 0.8
+        assert np.mean(segmentation.labels[200:260, :60] == names.index("pavement")) > 0.8
 
 
 def test_checkpoints_are_the_only_binaries() -> None:
