@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVE_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: install serve test check bench clean
+.PHONY: install serve test check prove-scheduler bench bench-scheduling bench-servers clean
 
 install: $(VENV)/.installed
 
@@ -30,9 +31,20 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The same as in the tests, fifty times as often.
+prove-scheduler: install
+	SCHEDULER_CASES=100000 $(BIN)/pytest --timeout 3600 $(TEST_ARGS) tests/service/scheduling/test_scheduler_properties.py
+
 bench: install
 	$(BIN)/segserve bench engine --size 360x480
 	$(BIN)/segserve bench engine --size 1024x2048
 
+bench-scheduling: install
+	$(BIN)/python -m loadtests.scheduling --repeat 5 --out runs/scheduling $(BENCH_ARGS)
+
+bench-servers: install
+	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m loadtests.rivals.install
+	$(BIN)/python -m loadtests.servers --repeat 5 --out runs/servers $(BENCH_ARGS)
+
 clean:
-	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-rivals .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

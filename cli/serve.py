@@ -4,7 +4,6 @@ import sys
 from typing import Any, get_args, get_origin
 
 import click
-import uvicorn
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
@@ -13,6 +12,7 @@ from models.validation import explain
 from models.weights.checkpoint import CheckpointError
 from service.app import create_app
 from service.errors import ServiceError
+from service.server import Server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 
@@ -35,16 +35,7 @@ def serve(**given: Any) -> None:
 
     with user_errors(ServiceError, CheckpointError, OSError, ValueError):
         app = create_app(settings, on_failed_start=stop)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.drain_s,
-    )
-    server = uvicorn.Server(config)
+    server = Server(app)
     server.run()
     if failed or not server.started:
         sys.exit(1)

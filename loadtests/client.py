@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from loadtests.connection import Answer, Connection, NoAnswer
-from loadtests.requests import HOST, Mix, Priority, Request
+from loadtests.loopback import HOST
+from loadtests.requests import Mix, Priority, Request
 
 MAX_REQUESTS = 100_000
 """More than this is never sent in one go."""

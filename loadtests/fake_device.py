@@ -43,7 +43,10 @@ class Blank:
 
 
 class FakeDevice:
-    """10 ms a batch and 4 ms for each small photo's worth of padded pixels, in a thread, as a network's batches are."""
+    """10 ms a batch and 4 ms for each small photo's worth of padded pixels, in a thread, as a network's batches are.
+
+    It takes MAX_BATCH small photos' worth a batch, or a single larger photo.
+    """
 
     id = "fake-0"
     kind = "fake"
@@ -55,6 +58,8 @@ class FakeDevice:
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
         units = len(photos) * key.cost / SMALL_PIXELS
+        if units > MAX_BATCH and len(photos) > 1:
+            raise ValueError(f"{units:g} small photos' worth is more than a batch of {MAX_BATCH}")
         await asyncio.get_running_loop().run_in_executor(self._thread, self._device.run, units)
         return [self._blank(photo, confidence=key.confidence) for photo in photos]
 

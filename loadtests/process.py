@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from loadtests.requests import HOST
+from loadtests.loopback import HOST
 
 START_SECONDS = 90.0
 STOP_SECONDS = 40.0
@@ -81,14 +80,6 @@ async def running(
         await asyncio.to_thread(_stop, server)
 
 
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -130,7 +121,8 @@ def _stop(server: ServerProcess) -> None:
     """SIGTERM, and SIGKILL to what is left of the group and of the descendants that left it."""
     server.find_family()
     if server.process.poll() is None:
-        server.terminate()
+        # Some servers leave it to the signal's sender to reach their children.
+        os.killpg(server.process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             server.process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from loadtests.loopback import HOST
 from loadtests.photos import Photo, small_photo, street_photo
 
 Priority = Literal["interactive", "normal", "batch"]
-HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

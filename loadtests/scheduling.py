@@ -1,6 +1,7 @@
 """`python -m loadtests.scheduling`: every scenario against segserve, on the fake device or on a real model."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,9 +13,10 @@ import uvloop
 
 from loadtests import report
 from loadtests.goals import verdicts
+from loadtests.loopback import free_port
 from loadtests.medians import medians
 from loadtests.photos import Photo, lean_photo, small_photo, street_photo
-from loadtests.process import ServerProcess, free_port, running
+from loadtests.process import ServerProcess, running
 from loadtests.requests import Mix, mixed, segment
 from loadtests.scenarios.abandoned import abandoned
 from loadtests.scenarios.drain import drain
@@ -31,7 +33,10 @@ Start = Callable[[], AbstractAsyncContextManager[ServerProcess]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """command: what serves, without its port. sizes: (height, width) of a mixed load, with their shares."""
+    """command: what serves, without its port. sizes: (height, width) of a mixed load, with their shares.
+
+    clients: in closed loop, enough for full batches whatever part of them is being received, decoded or answered.
+    """
 
     name: str
     command: Sequence[str]
@@ -39,20 +44,21 @@ class Target:
     burst_photo: Photo
     sizes: Mapping[tuple[int, int], float]
     deadline_ms: int
+    clients: int
 
 
 def fake() -> Target:
     """The scheduler alone."""
     command = [sys.executable, "-m", "loadtests.fake_server"]
     sizes = {(192, 256): 0.6, (256, 384): 0.3, (384, 512): 0.1}
-    return Target("fake device", command, small_photo(), lean_photo(), sizes, DEADLINE_MS)
+    return Target("fake device", command, small_photo(), lean_photo(), sizes, DEADLINE_MS, clients=64)
 
 
 def real(model: str) -> Target:
     """Photos of CamVid's size, and larger ones, through a network."""
-    command = [sys.executable, "-m", "cli", "serve", "--model", model]
+    command = [str(Path(sys.executable).with_name("segserve")), "serve", "--model", model]
     photo = street_photo(360, 480)
-    return Target(model, command, photo, photo, {(360, 480): 0.8, (720, 960): 0.2}, 2 * DEADLINE_MS)
+    return Target(model, command, photo, photo, {(360, 480): 0.8, (720, 960): 0.2}, 2 * DEADLINE_MS, clients=16)
 
 
 async def measure(target: Target, out: Path, *, seconds: float, requests: int, seed: int) -> dict[str, Any]:
@@ -70,7 +76,9 @@ async def measure(target: Target, out: Path, *, seconds: float, requests: int, s
         run["abandoned"] = asdict(await abandoned(server.port, plain))
         interactive, batch = (segment(target.photo, priority=p) for p in ("interactive", "batch"))
         rate = IDLE_SHARE * run["capacity_small"]
-        calm = await priorities(server.port, interactive, batch, rate=rate, seconds=2 * seconds, seed=seed)
+        calm = await priorities(
+            server.port, interactive, batch, rate=rate, clients=target.clients, seconds=2 * seconds, seed=seed
+        )
         run["priorities"] = asdict(calm)
         burst = segment(target.burst_photo, timeout_ms=target.deadline_ms)
         waits = await retry_after(
@@ -94,7 +102,7 @@ async def _loads(run: dict[str, Any], server: ServerProcess, target: Target, sec
         ("small", [segment(target.photo, timeout_ms=target.deadline_ms)], calm),
         ("mixed", mixed(target.sizes, timeout_ms=target.deadline_ms), mixed(target.sizes)),
     ):
-        most = await capacity(server, patient, seconds=seconds)
+        most = await capacity(server, patient, clients=target.clients, seconds=seconds)
         run[f"capacity_{name}"] = most
         run[f"open_{name}"] = [
             asdict(await opened(server, mix, load=load, capacity=most, deadline=deadline, seconds=seconds, seed=seed))
@@ -107,6 +115,8 @@ def main() -> None:
     options = _options()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
+    # As Ctrl-C: the server is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     target = real(options.model) if options.model else fake()
     repeats: list[dict[str, Any]] = []
     for number in range(options.repeat):
@@ -115,6 +125,8 @@ def main() -> None:
             uvloop.run(measure(target, out, seconds=options.seconds, requests=options.requests, seed=number))
         )
         middle = medians(repeats)
+        # A median would hide the one run that lost something.
+        middle["drain"]["lost"] = max(run["drain"]["lost"] for run in repeats)
         report.write_json(out / "scheduling.json", {"target": target.name, "medians": middle, "repeats": repeats})
     for name in ("small", "mixed"):
         title = f"segserve, {target.name}, {name} photos, deadline {target.deadline_ms} ms, median of {len(repeats)}"

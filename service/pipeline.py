@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from images import decode, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
-from service.backends.base import Backend, Device, ModelInfo
+from service.backends.base import Backend, BatchKey, Device, ModelInfo
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded
-from service.scheduling.admission import Admission, Refused, Ticket
-from service.scheduling.cost_model import CostModel
+from service.scheduling.admission import Admission, Refused
+from service.scheduling.job import Ticket
+from service.scheduling.latency import LatencyModel
 from service.scheduling.memory import MemoryBudget
+from service.scheduling.priority import Priority
 from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -32,9 +34,10 @@ _FIRST_GUESS = 3e-8
 _BYTES_PER_PIXEL = 11
 # Photos in work give their memory back within about this time.
 _MEMORY_RETRY_SECONDS = 1.0
+# The larger of the two batches that a model is measured with at start.
+_WARM_UP_PHOTOS = 8
 # When the models may be loaded, for a client that came before.
 _START_SECONDS = 5.0
-NOT_READY = "The models are still loading, or the service is stopping: try again."
 NO_MEMORY = "The photos in work take all the memory that the service may use: try again."
 
 
@@ -44,6 +47,7 @@ class Order:
 
     model: ModelInfo
     form: AnswerFormat
+    priority: Priority
     long_side: int | None
     seconds: float
 
@@ -62,44 +66,67 @@ class Pipeline:
     def __init__(self, settings: Settings, backend: Backend, metrics: Metrics) -> None:
         self.settings, self.backend, self.metrics = settings, backend, metrics
         self.memory = MemoryBudget(settings.max_memory_bytes, metrics.memory_bytes.set)
-        self._costs = CostModel(_FIRST_GUESS)
-        self._scheduler = Scheduler(batch_cost=settings.batch_pixels, costs=self._costs, metrics=metrics)
-        self._admission = Admission(self._costs, settings.codec_threads, lambda: self._scheduler.devices)
+        self._latencies = LatencyModel(_FIRST_GUESS)
+        self._scheduler = scheduler = Scheduler(
+            batch_cost=settings.batch_pixels, latencies=self._latencies, metrics=metrics
+        )
+        self._admission = Admission(
+            self._latencies,
+            batch_cost=settings.batch_pixels,
+            codec_threads=settings.codec_threads,
+            devices=lambda: scheduler.devices,
+            busy_until=scheduler.busy_until,
+            guard=scheduler.guard,
+        )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
-        self.ready = False
+        self._state: Literal["loading", "ready", "draining"] = "loading"
+
+    @property
+    def promised(self) -> int:
+        """Photos that were admitted and are not answered."""
+        return self._admission.promised
 
     async def start(self) -> None:
-        """Load and warm every model; that teaches the cost model, so that the first requests are priced rightly."""
+        """Load and warm every model; that primes the latency model, so that the first requests are priced rightly."""
         await self.backend.start()
         for device in self.backend.devices:
             for model in self.backend.models:
                 await self._warm_up(device, model)
             self._scheduler.attach(device)
-        self.ready = True
-        self.metrics.ready.set(1)
+        if self._state == "loading":
+            self._state = "ready"
+            self.metrics.ready.set(1)
+
+    def drain(self) -> None:
+        """From now on refuse new photos; those that were admitted are finished."""
+        self._state = "draining"
+        self.metrics.ready.set(0)
 
     async def _warm_up(self, device: Device, model: ModelInfo) -> None:
         photo = np.zeros((*model.input_size, 3), np.uint8)
         key = self.backend.batch_key(model, *model.input_size, long_side=None, confidence=False)
-        # The first run also pays for memory and kernels that the others find ready.
-        await device.run(key, [photo])
-        started = time.perf_counter()
-        await device.run(key, [photo])
-        seconds = time.perf_counter() - started
-        self._costs.observe((device.kind, model.id), (key.height, key.width), key.cost, seconds)
+        measured = []
+        for photos in (1, min(_WARM_UP_PHOTOS, max(1, self.settings.batch_pixels // key.cost))):
+            # The first run also pays for memory and kernels that the others find ready.
+            await device.run(key, [photo] * photos)
+            started = time.perf_counter()
+            await device.run(key, [photo] * photos)
+            measured.append((float(key.cost * photos), time.perf_counter() - started))
+        self._latencies.prime((device.kind, model.id), (key.height, key.width), *measured)
 
     async def stop(self) -> None:
         """Finish what runs and free everything."""
-        self.ready = False
-        self.metrics.ready.set(0)
+        self.drain()
         await self._scheduler.stop()
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
 
     def require_ready(self) -> None:
         """Raises NotReady before the models are warm and while stopping."""
-        if not self.ready:
-            raise NotReady(NOT_READY, retry_after=_START_SECONDS)
+        if self._state == "loading":
+            raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
+        if self._state == "draining":
+            raise NotReady("This instance is shutting down: try again.", retry_after=_START_SECONDS, close=True)
 
     def reserve(self, amount: int, own: int) -> None:
         """Take memory for a request that holds `own` bytes already. Raises Overloaded where there is none left."""
@@ -107,23 +134,24 @@ class Pipeline:
             self.metrics.refused.labels("memory").inc()
             raise Overloaded(NO_MEMORY, retry_after=_MEMORY_RETRY_SECONDS)
 
-    async def segment(self, body: bytes, order: Order) -> Answer:
-        """Label the photo in `body`. Raises ServiceError and ImageError; cancel it when the client is gone."""
+    async def segment(self, body: bytes, order: Order, held: int) -> Answer:
+        """Label the photo in `body`, for a request that holds `held` bytes of memory already.
+
+        Raises ServiceError and ImageError; cancel it when the client is gone.
+        """
         self.require_ready()
         info = probe(body, max_pixels=self.settings.max_pixels)
         pixels = info.width * info.height
-        try:
-            ticket = self._admit(info.height, info.width, order)
-        except Refused as refusal:
-            self.metrics.refused.labels("deadline").inc()
-            raise Overloaded(_advice(refusal, order), retry_after=refusal.retry_after) from None
-        with ticket:
-            self.reserve(pixels * _BYTES_PER_PIXEL, own=len(body))
-            self.metrics.admitted.labels(order.model.id).inc()
+        with self._admit(info.height, info.width, order) as ticket:
+            self.reserve(pixels * _BYTES_PER_PIXEL, own=held)
+            self.metrics.admitted.labels(order.model.id, order.priority.name.lower()).inc()
             try:
-                return await self._segment_in_time(body, order, ticket)
+                answer = await self._segment_in_time(body, order, ticket)
             finally:
                 self.memory.release(pixels * _BYTES_PER_PIXEL)
+            took = time.perf_counter() - ticket.admitted
+            self.metrics.prediction_ratio.labels(order.model.id).observe(took / (ticket.finish - ticket.admitted))
+            return answer
 
     async def _segment_in_time(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
         try:
@@ -143,28 +171,35 @@ class Pipeline:
             raise InferenceFailed("The model failed on this photo: the service's log has the cause.") from error
 
     def _admit(self, height: int, width: int, order: Order) -> Ticket:
-        key = self.backend.batch_key(
+        key = self._batch_key(height, width, order)
+        try:
+            ticket = self._admission.admit(key, height * width, order.form.media_type, order.priority, order.seconds)
+        except Refused as refusal:
+            self.metrics.refused.labels("deadline").inc()
+            self.metrics.demand.labels(order.model.id, "refused").inc(key.cost)
+            raise Overloaded(_advice(refusal, order), retry_after=refusal.retry_after) from None
+        self.metrics.demand.labels(order.model.id, "admitted").inc(key.cost)
+        return ticket
+
+    def _batch_key(self, height: int, width: int, order: Order) -> BatchKey:
+        return self.backend.batch_key(
             order.model, height, width, long_side=order.long_side, confidence=order.form.confidence
         )
-        return self._admission.admit(key, height * width, order.form.media_type, order.seconds)
 
     async def _label(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
         photo, decode_seconds = await self._in_codec_thread(lambda: decode(body, max_pixels=self.settings.max_pixels))
         height, width = photo.shape[:2]
-        self._costs.observe("decode", None, height * width, decode_seconds)
-        ticket.finish("decode")
+        self._latencies.observe("decode", None, height * width, decode_seconds)
+        ticket.decode_seconds = 0.0
         # The probed size is from before the EXIF orientation, which may swap the sides.
-        key = self.backend.batch_key(
-            order.model, height, width, long_side=order.long_side, confidence=order.form.confidence
-        )
-        result = await self._scheduler.run(key, photo)
-        ticket.finish("device")
+        ticket.key = self._batch_key(height, width, order)
+        result = await self._scheduler.run(ticket, photo)
         timing = {"decode": decode_seconds, "queue": result.queue_seconds, "infer": result.infer_seconds}
         label_set = load_label_set(order.model.label_set)
         encoded, encode_seconds = await self._in_codec_thread(
             lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, timing)
         )
-        self._costs.observe("encode", order.form.media_type, height * width, encode_seconds)
+        self._latencies.observe("encode", order.form.media_type, height * width, encode_seconds)
         timing["encode"] = encode_seconds
         for stage, seconds in timing.items():
             self.metrics.stage_seconds.labels(stage, order.model.id).observe(seconds)

@@ -7,8 +7,6 @@ from loadtests.process import ServerProcess
 from loadtests.requests import Mix
 from loadtests.summary import Summary, summarise
 
-SATURATING_CLIENTS = 64
-"""Enough for full batches, whatever part of them is being received, decoded or answered."""
 WARM_UP = 1.0
 
 
@@ -30,9 +28,14 @@ async def closed(server: ServerProcess, mix: Mix, *, clients: int, seconds: floa
     return LoadResult(clients, None, summary, server.peak_rss / 2**20)
 
 
-async def capacity(server: ServerProcess, mix: Mix, *, seconds: float) -> float:
-    """Small photos' worth a second that a saturated service answers."""
-    result = await closed(server, mix, clients=SATURATING_CLIENTS, seconds=seconds)
+async def capacity(server: ServerProcess, mix: Mix, *, clients: int, seconds: float) -> float:
+    """Small photos' worth a second that the service answers when `clients` in closed loop saturate it.
+
+    Raises ValueError where none was answered in that time.
+    """
+    result = await closed(server, mix, clients=clients, seconds=seconds)
+    if not result.summary.throughput:
+        raise ValueError(f"nothing was answered within {seconds} s ({result.summary.statuses}): measure for longer")
     return result.summary.throughput
 
 

@@ -7,7 +7,6 @@ from loadtests.client import closed_loop, open_loop
 from loadtests.requests import Request
 from loadtests.summary import latency, summarise
 
-BATCH_CLIENTS = 64
 RAMP = 1.0
 """Seconds until the batch clients have filled the queue."""
 
@@ -29,13 +28,11 @@ class PrioritiesResult:
 
 
 async def priorities(
-    port: int, interactive: Request, batch: Request, *, rate: float, seconds: float, seed: int = 0
+    port: int, interactive: Request, batch: Request, *, rate: float, clients: int, seconds: float, seed: int = 0
 ) -> PrioritiesResult:
-    """`rate` interactive requests a second, the same arrivals twice: alone, then beside 64 clients in closed loop."""
+    """`rate` interactive requests a second, the same arrivals twice: alone, then beside `clients` in closed loop."""
     idle = await open_loop(port, [interactive], rate=rate, seconds=seconds, seed=seed)
-    crowd = asyncio.create_task(
-        closed_loop(port, [batch], clients=BATCH_CLIENTS, seconds=RAMP + seconds + RAMP, seed=seed)
-    )
+    crowd = asyncio.create_task(closed_loop(port, [batch], clients=clients, seconds=RAMP + seconds + RAMP, seed=seed))
     await asyncio.sleep(RAMP)
     busy = await open_loop(port, [interactive], rate=rate, seconds=seconds, seed=seed)
     behind = summarise(await crowd, seconds=RAMP + seconds, warm_up=RAMP)

@@ -77,7 +77,7 @@ def header_is_valid(sample: Sample) -> bool:
     if sample.retry_after_ms is None or sample.retry_after_s is None:
         return False
     predicted, header = sample.retry_after_ms / 1000, sample.retry_after_s
-    return header.is_integer() and max(1.0, predicted) <= header <= predicted * 1.25 + 1
+    return header % 1 == 0 and max(1.0, predicted) <= header <= predicted * 1.25 + 1
 
 
 async def _burst(port: int, request: Request, size: int) -> tuple[list[Sample], list[Sample]]:

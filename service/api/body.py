@@ -19,14 +19,14 @@ _DISCARD_FACTOR = 2
 
 
 @asynccontextmanager
-async def received_photo(request: Request, pipeline: Pipeline) -> AsyncIterator[bytes]:
-    """The photo's bytes, accounted for in the pipeline's memory while the context lasts.
+async def received_photo(request: Request, pipeline: Pipeline) -> AsyncIterator[tuple[bytes, int]]:
+    """The photo, and how many bytes (its form included) it holds of the pipeline's memory while the context lasts.
 
     Raises BodyTooLarge, BodyTooSlow, MalformedBody, BadParameter, Overloaded, and ClientDisconnect (it hung up).
     """
     body = await _receive(request, pipeline)
     try:
-        yield await _photo_in(request, body)
+        yield await _photo_in(request, body), len(body)
     finally:
         pipeline.memory.release(len(body))
 

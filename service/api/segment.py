@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -16,10 +16,13 @@ from service.api.openapi import problems
 from service.api.schemas import SegmentationAnswer, SegmentQuery
 from service.errors import BadParameter
 from service.pipeline import Answer, Order, Pipeline
+from service.scheduling.priority import Priority
 from service.settings import Settings
 from service.telemetry.requests import CLIENT_CLOSED_REQUEST
 
 router = APIRouter()
+
+PriorityName = Literal["interactive", "normal", "batch"]
 
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _BODY: dict[str, Any] = {
@@ -48,19 +51,23 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/segment", responses=_ANSWERS, openapi_extra={"requestBody": _BODY}, response_class=Response)
-async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> Response:
+async def segment(
+    request: Request,
+    query: Annotated[SegmentQuery, Query()],
+    x_priority: Annotated[PriorityName, Header(description="Who goes first when devices are busy.")] = "normal",
+) -> Response:
     """Label every pixel of a street photo."""
     pipeline: Pipeline = request.app.state.pipeline
     if (keys := request.app.state.api_keys) is not None:
         keys.check(request.headers)
     pipeline.require_ready()
-    order = _order(query, ",".join(request.headers.getlist("accept")), pipeline)
+    order = _order(query, ",".join(request.headers.getlist("accept")), Priority[x_priority.upper()], pipeline)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
     try:
-        async with received_photo(request, pipeline) as photo:
-            answer = await _while_connected(request.receive, pipeline.segment(photo, order))
+        async with received_photo(request, pipeline) as (photo, held):
+            answer = await _while_connected(request.receive, pipeline.segment(photo, order, held))
     except ClientDisconnect:
         # Nobody reads this; its status goes into the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -68,7 +75,7 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()]) -> 
     return Response(answer.body, media_type=order.form.media_type, headers={"Server-Timing": server_timing})
 
 
-def _order(query: SegmentQuery, accept: str, pipeline: Pipeline) -> Order:
+def _order(query: SegmentQuery, accept: str, priority: Priority, pipeline: Pipeline) -> Order:
     settings: Settings = pipeline.settings
     if query.long_side is not None and query.long_side > settings.max_long_side:
         raise BadParameter(f"long_side may be at most {settings.max_long_side} here.")
@@ -84,6 +91,7 @@ def _order(query: SegmentQuery, accept: str, pipeline: Pipeline) -> Order:
     return Order(
         model=find_model(query.model or settings.model, pipeline.backend.models),
         form=form,
+        priority=priority,
         long_side=query.long_side,
         seconds=timeout_ms / 1000,
     )

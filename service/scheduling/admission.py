@@ -1,14 +1,23 @@
 """Whether a request can be answered in time, decided before its photo is decoded."""
 
+import math
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from service.backends.base import BatchKey, Device
-from service.scheduling.cost_model import CostModel
+from service.scheduling.job import Ticket
+from service.scheduling.latency import LatencyModel
+from service.scheduling.priority import BATCH_SHARE, Priority
+from service.scheduling.sojourn import SojournGuard
 
 # What a prediction may be off by before a promise is broken: a share of it, and a constant for what is not modelled.
 MARGIN_SHARE = 0.05
 MARGIN_SECONDS = 0.02
+# An idle service whose estimates say that it can serve nobody tries again after this long: they may be out of date.
+PROBE_SECONDS = 10.0
+# Half-life of what is remembered of a class's load.
+_LOAD_SECONDS = 1.0
 
 
 class Refused(Exception):
@@ -23,51 +32,112 @@ class Refused(Exception):
 
 
 class Admission:
-    """Predicts when a request would finish from what was admitted before it and is not done."""
+    """Predicts when a request would be done, from what was promised before it and what the devices do now."""
 
-    def __init__(self, costs: CostModel, threads: int, devices: Callable[[], Sequence[Device]]) -> None:
-        """costs: seconds of decode and encode per pixel, of devices per padded pixel. threads: those of the codecs."""
-        self._costs, self._threads, self._devices = costs, threads, devices
-        self._codec_backlog = 0.0
-        self._device_backlog = 0.0
-
-    def admit(self, key: BatchKey, pixels: int, output: str, seconds: float) -> "Ticket":
-        """A ticket to hold until the answer is made, `seconds` from now at the latest. Raises Refused."""
-        devices = self._devices()
-        decode = self._costs.predict("decode", None, pixels)
-        device = self._costs.predict((devices[0].kind, key.model), (key.height, key.width), key.cost)
-        encode = self._costs.predict("encode", output, pixels)
-        wait = self._codec_backlog / self._threads + self._device_backlog / len(devices)
-        alone = (decode + device + encode) * (1 + MARGIN_SHARE) + MARGIN_SECONDS
-        late = wait * (1 + MARGIN_SHARE) + alone - seconds
-        if late > 0:
-            raise Refused(late, alone)
-        return Ticket(self, decode=decode, device=device, encode=encode)
-
-    def add(self, codec: float, device: float) -> None:
-        """Change the seconds of work that are promised."""
-        self._codec_backlog = max(0.0, self._codec_backlog + codec)
-        self._device_backlog = max(0.0, self._device_backlog + device)
-
-
-class Ticket:
-    """The work promised to one request, a stage at a time; leaving the context gives back what is left of it."""
-
-    def __init__(self, admission: Admission, *, decode: float, device: float, encode: float) -> None:
-        self._admission = admission
-        self._left = {"decode": decode, "device": device, "encode": encode}
-        admission.add(decode + encode, device)
-
-    def finish(self, stage: str) -> None:
-        """Note that "decode", "device" or "encode" is done."""
-        seconds = self._left.pop(stage, 0.0)
-        self._admission.add(0.0, -seconds) if stage == "device" else self._admission.add(-seconds, 0.0)
-
-    def __enter__(self) -> "Ticket":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self,
+        latencies: LatencyModel,
+        *,
+        batch_cost: int,
+        codec_threads: int,
+        devices: Callable[[], Sequence[Device]],
+        busy_until: Callable[[], float],
+        guard: SojournGuard,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        for stage in tuple(self._left):
-            self.finish(stage)
+        """latencies: of "decode" and ("encode", media type) a pixel, of (device kind, model) a padded pixel.
+
+        busy_until: when the first device is predicted to be free.
+        """
+        self._latencies, self._batch_cost, self._codec_threads = latencies, batch_cost, codec_threads
+        self._devices, self._busy_until, self._guard, self._clock = devices, busy_until, guard, clock
+        self._tickets: dict[Ticket, None] = {}
+        self._load = {priority: _Load() for priority in Priority}
+
+    @property
+    def promised(self) -> int:
+        """Requests that were admitted and are not answered."""
+        return len(self._tickets)
+
+    def admit(self, key: BatchKey, pixels: int, media_type: str, priority: Priority, within: float) -> Ticket:
+        """A ticket to hold until the answer is made, `within` seconds from now. Raises Refused."""
+        now = self._clock()
+        deadline = now + within
+        waiting = [t for t in self._tickets if not t.dispatched]
+        decode = self._latencies.predict("decode", None, pixels)
+        decoded = now + decode + sum(t.decode_seconds for t in waiting) / self._codec_threads
+        free = max(now, self._busy_until()) + self._work_ahead(key, priority, deadline, waiting, now)
+        start = max(decoded, free)
+        device = self._device_seconds(key, 1 if start == decoded else self._batch_size(key))
+        encode = self._latencies.predict("encode", media_type, pixels)
+        seconds = start - now + self._guard.excess(now) + device + encode
+        finish = now + seconds * (1 + MARGIN_SHARE) + MARGIN_SECONDS
+        if finish > deadline and not self._should_probe(key):
+            alone = (decode + self._device_seconds(key, 1) + encode) * (1 + MARGIN_SHARE) + MARGIN_SECONDS
+            raise Refused(finish - deadline, alone)
+        ticket = Ticket(key, priority, now, deadline, decode, start, finish, self._release)
+        self._tickets[ticket] = None
+        self._load[priority].add(now, self._share(key))
+        return ticket
+
+    def _work_ahead(
+        self, key: BatchKey, priority: Priority, deadline: float, waiting: Sequence[Ticket], now: float
+    ) -> float:
+        """Seconds that the devices need for whoever goes first: the more urgent, those to come included."""
+        ahead = Counter(t.key for t in waiting if (t.priority, t.deadline) <= (priority, deadline))
+        # A batch that this photo would share starts with it, not before it.
+        ahead[key] -= ahead[key] % self._batch_size(key)
+        work = sum(self._work(k, photos) for k, photos in ahead.items()) / len(self._devices())
+        urgent = sum(self._load[p].a_second(now) for p in Priority if p < priority) / len(self._devices())
+        if priority < Priority.BATCH and any(t.priority == Priority.BATCH for t in waiting):
+            urgent += BATCH_SHARE
+        seconds = work / (1 - min(urgent, 1 - BATCH_SHARE))
+        if priority == Priority.BATCH:
+            # Whatever the others have: those of its own class, and the turn after the one that it may just have missed.
+            own = Counter(t.key for t in waiting if t.priority == priority and t.deadline <= deadline)
+            own[key] += self._batch_size(key) - own[key] % self._batch_size(key)
+            turns = sum(self._work(k, photos) for k, photos in own.items()) / len(self._devices())
+            seconds = min(seconds, turns / BATCH_SHARE)
+        return seconds
+
+    def _work(self, key: BatchKey, photos: int) -> float:
+        full, rest = divmod(photos, self._batch_size(key))
+        seconds = full * self._device_seconds(key, self._batch_size(key)) if full else 0.0
+        return seconds + (self._device_seconds(key, rest) if rest else 0.0)
+
+    def _share(self, key: BatchKey) -> float:
+        """Device seconds of one photo in a full batch."""
+        return self._device_seconds(key, self._batch_size(key)) / self._batch_size(key)
+
+    def _batch_size(self, key: BatchKey) -> int:
+        return max(1, self._batch_cost // key.cost)
+
+    def _device_seconds(self, key: BatchKey, photos: int) -> float:
+        """Mean over the devices."""
+        bucket = (key.height, key.width)
+        times = [self._latencies.predict((d.kind, key.model), bucket, key.cost * photos) for d in self._devices()]
+        return sum(times) / len(times)
+
+    def _should_probe(self, key: BatchKey) -> bool:
+        silence = min(self._latencies.silence((d.kind, key.model)) for d in self._devices())
+        return not self._tickets and silence > PROBE_SECONDS
+
+    def _release(self, ticket: Ticket) -> None:
+        del self._tickets[ticket]
+
+
+class _Load:
+    """Admitted device seconds a second, over a past that fades."""
+
+    def __init__(self) -> None:
+        self._sum, self._at = 0.0, 0.0
+
+    def add(self, now: float, seconds: float) -> None:
+        self._sum, self._at = self._left(now) + seconds, now
+
+    def a_second(self, now: float) -> float:
+        return self._left(now) * math.log(2) / _LOAD_SECONDS
+
+    def _left(self, now: float) -> float:
+        left: float = self._sum * 0.5 ** ((now - self._at) / _LOAD_SECONDS)
+        return left

@@ -5,12 +5,13 @@ All on one event loop and without locks: the queue changes only between awaits.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from service.backends.base import BatchKey, Device, Photo, Segmentation
-from service.scheduling.cost_model import CostModel
+from service.backends.base import BatchKey, Device, Photo
+from service.scheduling.job import Job, Result, Ticket
+from service.scheduling.latency import LatencyModel
+from service.scheduling.queue import Queue
+from service.scheduling.sojourn import SojournGuard
 from service.telemetry.metrics import Metrics
 
 
@@ -18,124 +19,159 @@ class BatchFailed(Exception):
     """The device could not run this photo, not even alone; its own error is the cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A photo's segmentation, and the seconds it waited for a device and the device took."""
-
-    segmentation: Segmentation
-    queue_seconds: float
-    infer_seconds: float
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A photo that waits or runs. submitted: on the scheduler's clock."""
-
-    photo: Photo
-    submitted: float
-    future: asyncio.Future[Result]
-
-
 class Scheduler:
-    """The one queue in front of all devices. A batch holds photos of one key, oldest first, up to `batch_cost`."""
+    """The one queue in front of all devices. A batch holds photos of one key, up to `batch_cost` padded pixels."""
 
     def __init__(
-        self, *, batch_cost: int, costs: CostModel, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
+        self,
+        *,
+        batch_cost: int,
+        latencies: LatencyModel,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """batch_cost: padded pixels a batch; a photo that costs more still goes, alone. costs: learns device times."""
-        self._batch_cost, self._costs, self._metrics, self._clock = batch_cost, costs, metrics, clock
-        self._queues: dict[BatchKey, deque[Job]] = {}
+        """batch_cost: a photo that costs more still goes, alone. latencies: learns how long devices take."""
+        self._batch_cost, self._latencies, self._metrics, self._clock = batch_cost, latencies, metrics, clock
+        self._queue = Queue()
         self._devices: list[Device] = []
         self._idle: list[Device] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._free_at: dict[str, float] = {}
+        self._abandoned = False
+        self._running: dict[asyncio.Task[None], list[Job]] = {}
+        self.guard = SojournGuard()
 
     @property
     def devices(self) -> Sequence[Device]:
         return self._devices
 
+    def busy_until(self) -> float:
+        """When the first device is predicted to be free, on the clock; in the past if one is."""
+        return min(self._free_at.get(device.id, 0.0) for device in self._devices)
+
     def attach(self, device: Device) -> None:
         """Take a device into service."""
         self._devices.append(device)
-        self._idle.append(device)
+        # One that was detached and comes back may still run a batch.
+        if device.id not in self._free_at:
+            self._idle.append(device)
         self._dispatch()
 
-    async def run(self, key: BatchKey, photo: Photo) -> Result:
+    def detach(self, device: Device) -> None:
+        """Give a device no more batches; one that it runs is still waited for."""
+        self._devices.remove(device)
+        if device in self._idle:
+            self._idle.remove(device)
+
+    async def run(self, ticket: Ticket, photo: Photo) -> Result:
         """Queue a photo (uint8, H x W x 3, RGB) and wait for its result; cancel, at a deadline say, to take it back.
 
         Raises BatchFailed if the device fails on it.
         """
-        job = Job(photo, self._clock(), asyncio.get_running_loop().create_future())
-        self._queues.setdefault(key, deque()).append(job)
+        job = Job(ticket, photo, self._clock(), asyncio.get_running_loop().create_future())
+        self._queue.push(job)
         self._dispatch()
         try:
             return await job.future
         except asyncio.CancelledError:
-            # Its memory is accounted as free from here on.
-            self._dispatch()
+            # Its memory counts as free from here on. Many may hang up at once: the queue is gone through once for all.
+            if not self._abandoned:
+                self._abandoned = True
+                asyncio.get_running_loop().call_soon(self._prune)
             raise
 
     async def stop(self) -> None:
-        """Wait until no batch runs."""
+        """Wait for the batches that somebody waits for; give up the others."""
         while self._running:
-            await asyncio.gather(*self._running)
+            for task, jobs in self._running.items():
+                if all(job.future.done() for job in jobs):
+                    task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _prune(self) -> None:
+        if self._abandoned:
+            self._abandoned = False
+            self._queue.prune()
+            self._measure_queue()
 
     def _dispatch(self) -> None:
         self._prune()
-        while self._idle and (batch := self._next_batch()):
-            task = asyncio.get_running_loop().create_task(self._run(self._idle.pop(), *batch))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        self._metrics.queue_photos.set(sum(map(len, self._queues.values())))
-        self._metrics.queue_pixels.set(sum(key.cost * len(jobs) for key, jobs in self._queues.items()))
+        now = self._clock()
+        while self._idle and (jobs := self._queue.pop_batch(now, self._batch_cost)):
+            device = self._fastest_idle(jobs[0].ticket.key, len(jobs))
+            self._idle.remove(device)
+            self._free_at[device.id] = now + self._predict(device, jobs[0].ticket.key, len(jobs))
+            for job in jobs:
+                job.ticket.dispatched = True
+                self.guard.observe(now, now - job.ticket.start)
+            task = asyncio.get_running_loop().create_task(self._run(device, jobs))
+            self._running[task] = jobs
+            task.add_done_callback(self._running.pop)
+        self._measure_queue()
 
-    def _next_batch(self) -> tuple[BatchKey, list[Job]] | None:
-        """The bucket whose head has waited longest, so that none starves."""
-        if not self._queues:
-            return None
-        key = min(self._queues, key=lambda k: self._queues[k][0].submitted)
-        jobs = self._queues[key]
-        size = min(len(jobs), max(1, self._batch_cost // key.cost))
-        batch = [jobs.popleft() for _ in range(size)]
-        if not jobs:
-            del self._queues[key]
-        return key, batch
+    def _measure_queue(self) -> None:
+        waiting = [job.ticket.key.cost for job in self._queue]
+        self._metrics.queue_photos.set(len(waiting))
+        self._metrics.queue_pixels.set(sum(waiting))
 
-    def _prune(self) -> None:
-        """Drop what nobody waits for any more."""
-        for key in tuple(self._queues):
-            wanted = deque(job for job in self._queues[key] if not job.future.done())
-            if wanted:
-                self._queues[key] = wanted
-            else:
-                del self._queues[key]
+    def _fastest_idle(self, key: BatchKey, photos: int) -> Device:
+        return min(self._idle, key=lambda device: self._predict(device, key, photos))
 
-    async def _run(self, device: Device, key: BatchKey, jobs: list[Job]) -> None:
-        try:
-            await self._run_isolated(device, key, jobs)
-        finally:
+    def _predict(self, device: Device, key: BatchKey, photos: int) -> float:
+        return self._latencies.predict((device.kind, key.model), (key.height, key.width), key.cost * photos)
+
+    async def _run(self, device: Device, jobs: list[Job]) -> None:
+        outcomes = await self._run_isolated(device, jobs)
+        self._free_at.pop(device.id, None)
+        if device in self._devices:
             self._idle.append(device)
-            self._dispatch()
+        # First the device, then whoever waits for what it made: it must not idle while answers are written.
+        self._dispatch()
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, BatchFailed):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
 
-    async def _run_isolated(self, device: Device, key: BatchKey, jobs: list[Job]) -> None:
-        """Run a batch; where it fails, its halves, so that one bad photo fails alone."""
+    async def _run_isolated(self, device: Device, jobs: list[Job]) -> list[Result | BatchFailed]:
+        """Run a batch; where it fails, its halves, so that one bad photo fails alone. One outcome a job, in order."""
+        key = jobs[0].ticket.key
         started = self._clock()
         try:
             segmentations = await device.run(key, [job.photo for job in jobs])
             if len(segmentations) != len(jobs):
                 raise RuntimeError(f"{device.id} answered {len(jobs)} photos with {len(segmentations)} results")
-        except Exception as error:
-            if len(jobs) > 1:
-                middle = len(jobs) // 2
-                await self._run_isolated(device, key, jobs[:middle])
-                await self._run_isolated(device, key, jobs[middle:])
-            elif not jobs[0].future.done():
-                failure = BatchFailed(f"{device.id} failed on a photo: {error}")
-                failure.__cause__ = error
-                jobs[0].future.set_exception(failure)
-            return
-        seconds = self._clock() - started
-        self._costs.observe((device.kind, key.model), (key.height, key.width), key.cost * len(jobs), seconds)
-        self._metrics.batch_photos.labels(key.model).observe(len(jobs))
-        for job, segmentation in zip(jobs, segmentations, strict=True):
-            if not job.future.done():
-                job.future.set_result(Result(segmentation, started - job.submitted, seconds))
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_cancelled():
+                raise
+            failure = BatchFailed(f"{device.id} failed on a photo: {error!r}")
+            failure.__cause__ = error
+            if len(jobs) == 1:
+                return [failure]
+        else:
+            seconds = self._clock() - started
+            self._learn(device, key, len(jobs), seconds)
+            return [
+                Result(segmentation, started - job.submitted, seconds)
+                for job, segmentation in zip(jobs, segmentations, strict=True)
+            ]
+        middle = len(jobs) // 2
+        first = await self._run_isolated(device, jobs[:middle])
+        return first + await self._run_isolated(device, jobs[middle:])
+
+    def _learn(self, device: Device, key: BatchKey, photos: int, seconds: float) -> None:
+        family, bucket = (device.kind, key.model), (key.height, key.width)
+        self._latencies.observe(family, bucket, key.cost * photos, seconds)
+        size = max(1, self._batch_cost // key.cost)
+        full = self._latencies.predict(family, bucket, key.cost * size)
+        self._metrics.batch_photos.labels(key.model).observe(photos)
+        self._metrics.batch_fill.labels(key.model).observe(photos / size)
+        self._metrics.device_seconds.labels(device.kind, key.model).observe(seconds)
+        self._metrics.capacity.labels(key.model).set(len(self._devices) * key.cost * size / full)
+
+
+def _is_cancelled() -> bool:
+    """Whether it is us that are to stop, and not something that a device waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -38,12 +38,45 @@ class Metrics:
         self.batch_photos = Histogram(
             "segserve_batch_photos", "Photos a batch.", ("model",), buckets=_PHOTOS, registry=registry
         )
+        self.batch_fill = Histogram(
+            "segserve_batch_fill_ratio",
+            "Photos of a batch to those that would fit.",
+            ("model",),
+            buckets=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0),
+            registry=registry,
+        )
+        self.device_seconds = Histogram(
+            "segserve_device_seconds",
+            "Time of a device on a batch.",
+            ("kind", "model"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.prediction_ratio = Histogram(
+            "segserve_latency_prediction_ratio",
+            "Time that an answer took to the time that was predicted when it was admitted.",
+            ("model",),
+            buckets=(0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0),
+            registry=registry,
+        )
+        self.capacity = Gauge(
+            "segserve_capacity_pixels_per_second",
+            "Padded pixels a second that the devices manage in full batches.",
+            ("model",),
+            registry=registry,
+        )
+        self.demand = Counter(
+            "segserve_demand_pixels",
+            "Padded pixels asked for, admitted or refused: its rate to the capacity is what to scale on.",
+            ("model", "outcome"),
+            registry=registry,
+        )
         self.queue_photos = Gauge("segserve_queue_photos", "Photos that wait for a device.", registry=registry)
         self.queue_pixels = Gauge("segserve_queue_pixels", "Padded pixels that wait for a device.", registry=registry)
         self.memory_bytes = Gauge(
             "segserve_memory_reserved_bytes", "Memory reserved for bodies, photos and results.", registry=registry
         )
-        self.admitted = Counter("segserve_admitted", "Photos admitted.", ("model",), registry=registry)
+        self.admitted = Counter("segserve_admitted", "Photos admitted.", ("model", "priority"), registry=registry)
         self.refused = Counter(
             "segserve_refused",
             "Photos refused: deadline (they would miss it) or memory (none is left).",

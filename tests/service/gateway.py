@@ -42,8 +42,11 @@ class Gateway:
         value = self.pipeline.metrics.registry.get_sample_value(name, {k: str(v) for k, v in labels.items()})
         return value or 0.0
 
-    async def segment(self, photo: bytes, accept: str = "", **query: str | float) -> httpx.Response:
-        return await self.client.post("/segment", content=photo, params=query, headers={"Accept": accept})
+    async def segment(
+        self, photo: bytes, accept: str = "", *, priority: str = "normal", **query: str | float
+    ) -> httpx.Response:
+        headers = {"Accept": accept, "X-Priority": priority}
+        return await self.client.post("/segment", content=photo, params=query, headers=headers)
 
     async def until(self, name: str, value: float, **labels: object) -> None:
         """Wait until a metric has this value."""

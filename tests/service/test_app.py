@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from service.app import create_app
-from service.errors import UnknownModel
+from service.errors import NotReady, UnknownModel
 from service.settings import Settings
 from tests import photos
 from tests.service.fakes import FakeBackend
@@ -62,7 +62,8 @@ async def test_a_stopped_service_is_not_ready_and_has_freed_its_devices(backend:
         assert served.metric("segserve_ready") == 1
     assert served.metric("segserve_ready") == 0
     assert not backend.devices
-    assert not served.pipeline.ready
+    with pytest.raises(NotReady):
+        served.pipeline.require_ready()
 
 
 async def test_says_at_start_what_the_weights_may_be_used_for(
@@ -78,5 +79,5 @@ async def test_says_at_start_what_the_weights_may_be_used_for(
 async def test_applications_share_nothing() -> None:
     async with gateway(FakeBackend()) as first, gateway(FakeBackend()) as second:
         await first.segment(photos.png(photos.street(8, 8)))
-        assert first.metric("segserve_admitted_total", model="fake@2") == 1
-        assert second.metric("segserve_admitted_total", model="fake@2") == 0
+        assert first.metric("segserve_admitted_total", model="fake@2", priority="normal") == 1
+        assert second.metric("segserve_admitted_total", model="fake@2", priority="normal") == 0

@@ -1,19 +1,12 @@
 """`segserve serve` itself, fed with all that callers get wrong: each has its status, and none costs the others."""
 
 import asyncio
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 
 from images import decode_label_map
@@ -21,47 +14,13 @@ from tests import photos
 from tests.service.connection import connection
 from tests.service.gateway import PATIENCE
 from tests.service.problems import problem_of
+from tests.service.server_process import ServerProcess, server_process
 
 STREET = photos.street(60, 80)
 GOOD = photos.jpeg(STREET)
 MAX_BODY_BYTES = 4 * 2**20
-GROWTH = 96 * 2**20
-"""What the resident memory may grow by: several of the largest bodies, a photo, a network's activations."""
-
-
-class ServerProcess:
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._log, self._process = log, psutil.Process(process.pid)
-        self.url = httpx.URL(self._wait_for_address(process))
-        with httpx.Client(base_url=self.url, timeout=PATIENCE) as client:
-            while client.get("/readyz").status_code != 200:
-                time.sleep(0.1)
-            for _ in range(2):
-                client.post("/segment", content=GOOD).raise_for_status()
-
-    def peak_memory(self) -> int:
-        """The largest resident memory so far, in bytes."""
-        status = Path(f"/proc/{self._process.pid}/status")
-        if status.exists():
-            return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-        return int(self._process.memory_info().rss)
-
-    def running(self) -> bool:
-        return self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
-
-    def log(self) -> list[dict[str, Any]]:
-        """Its lines so far, each of which must be JSON."""
-        *complete, _ = self._log.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in complete]
-
-    def _wait_for_address(self, process: subprocess.Popen[bytes]) -> str:
-        for _ in range(PATIENCE * 10):
-            for line in self.log():
-                if line["message"].startswith("Uvicorn running on "):
-                    return str(line["message"].split()[3])
-            assert process.poll() is None, self._log.read_text(encoding="utf-8")
-            time.sleep(0.1)
-        raise TimeoutError(self._log.read_text(encoding="utf-8"))
+GROWTH = 256 * 2**20
+"""What the resident memory may grow by: for a full house at once, of which allocators give back little."""
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +35,14 @@ def server(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         "--body-timeout-ms": 1500,
         "--timeout-ms": 60_000,
     }
-    command = [sys.executable, "-c", "from cli.main import main; main()", "serve"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")}
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [*command, *(str(part) for flag in flags.items() for part in flag)], stderr=stderr, env=environment
-        )
-    try:
-        yield ServerProcess(process, log)
-    finally:
-        process.terminate()
-        # uvicorn stops in good order, then lets the signal take its course.
-        assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    command = ["-c", "from cli.main import main; main()", "serve"]
+    with server_process([*command, *(part for flag in flags.items() for part in flag)], log) as started:
+        with httpx.Client(base_url=started.url, timeout=PATIENCE) as opened:
+            for _ in range(2):
+                opened.post("/segment", content=GOOD).raise_for_status()
+        yield started
+        started.send(signal.SIGTERM)
+        assert started.wait() == 0
         assert "Application shutdown complete." in log.read_text(encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ def test_every_image_error_is_mapped() -> None:
     assert set(IMAGE_ERRORS) == set(ImageError.__subclasses__())
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/models/a/b", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/models/a/b", "/favicon.ico", "/segment/", "/models/"])
 async def test_an_address_that_does_not_exist(served: Gateway, path: str) -> None:
     problem = problem_of(await served.client.get(path), 404, None)
     assert path in problem["detail"]

@@ -51,7 +51,7 @@ async def test_a_client_that_hangs_up_half_way_through_its_body(served: Gateway)
         await caller.post(PHOTO[:100], length=len(PHOTO))
         await served.until("segserve_memory_reserved_bytes", 100)
     await hung_up(served)
-    assert served.metric("segserve_admitted_total", model="fake@2") == 0
+    assert served.metric("segserve_admitted_total", model="fake@2", priority="normal") == 0
 
 
 async def test_a_client_that_hangs_up_while_its_photo_waits_frees_the_place(
@@ -59,7 +59,7 @@ async def test_a_client_that_hangs_up_while_its_photo_waits_frees_the_place(
 ) -> None:
     device.gate.clear()
     first = asyncio.create_task(served.segment(PHOTO))
-    await served.until("segserve_admitted_total", 1, model="fake@2")
+    await served.until("segserve_admitted_total", 1, model="fake@2", priority="normal")
     async with connection(served.client.base_url) as caller:
         await caller.post(photos.png(OTHER_STREET))
         await served.until("segserve_queue_photos", 1)
@@ -157,6 +157,19 @@ async def test_a_body_over_the_limit_is_not_asked_for(caller: Connection) -> Non
     assert await caller.closed()
 
 
+@pytest.mark.parametrize(
+    ("path", "header", "status"),
+    [("/segment?model=other", "", 404), ("/segment", "X-Priority: none", 422), ("/segment/", "", 404)],
+)
+async def test_an_answer_before_the_body_was_asked_for_ends_the_connection(
+    caller: Connection, path: str, header: str, status: int
+) -> None:
+    await caller.post(b"", "Expect: 100-continue", *filter(None, [header]), path=path, length=len(PHOTO))
+    reply = await caller.reply()
+    assert (reply.status, reply.headers["connection"]) == (status, "close")
+    assert await caller.closed()
+
+
 async def test_connection_close(caller: Connection) -> None:
     await caller.post(PHOTO, "Connection: close")
     reply = await caller.reply()
@@ -199,7 +212,7 @@ async def test_an_error_of_our_own_is_in_the_log(
 async def test_answers_while_photos_are_in_work(served: Gateway, device: FakeDevice) -> None:
     device.gate.clear()
     waiting = [asyncio.create_task(served.segment(PHOTO)) for _ in range(20)]
-    await served.until("segserve_admitted_total", 20, model="fake@2")
+    await served.until("segserve_admitted_total", 20, model="fake@2", priority="normal")
     for path in ("/livez", "/readyz", "/metrics", "/models"):
         assert (await served.client.get(path)).status_code == 200
     device.gate.set()

@@ -115,17 +115,34 @@ async def test_bodies_share_the_memory(backend: FakeBackend) -> None:
     async with gateway(backend, max_memory_bytes=1000) as served:
         first = asyncio.create_task(served.client.post("/segment", content=stalled(b"x" * 600)))
         await served.until("segserve_memory_reserved_bytes", 600)
-        problem = problem_of(await served.segment(b"x" * 600), 429, "overloaded")
+        response = await served.segment(b"x" * 600)
+        problem = problem_of(response, 429, "overloaded")
         assert "memory" in problem["detail"]
+        assert response.headers["connection"] == "close"
+        assert served.metric("segserve_refused_total", reason="memory") == 1
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         assert served.pipeline.memory.held == 0
 
 
+@pytest.mark.parametrize("parts", [{"content": PHOTO}, form()], ids=["raw", "form"])
+async def test_a_photo_larger_than_the_ceiling_goes_alone(
+    backend: FakeBackend, device: FakeDevice, parts: dict[str, Any]
+) -> None:
+    async with gateway(backend, max_memory_bytes=len(PHOTO) + 1000) as served:
+        device.gate.clear()
+        first = asyncio.create_task(served.client.post("/segment", **parts))
+        await served.until("segserve_admitted_total", 1, model="fake@2", priority="normal")
+        problem_of(await served.client.post("/segment", **parts), 429, "overloaded")
+        device.gate.set()
+        assert (await first).status_code == 200
+        assert (await served.client.post("/segment", **parts)).status_code == 200
+
+
 async def test_memory_is_held_until_the_answer(served: Gateway, device: FakeDevice) -> None:
     device.gate.clear()
     answering = asyncio.create_task(served.segment(PHOTO))
-    await served.until("segserve_admitted_total", 1, model="fake@2")
+    await served.until("segserve_admitted_total", 1, model="fake@2", priority="normal")
     assert served.metric("segserve_memory_reserved_bytes") > len(PHOTO) + 30 * 40 * 3
     device.gate.set()
     assert (await answering).status_code == 200

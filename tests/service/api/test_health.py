@@ -62,8 +62,14 @@ async def test_metrics(served: Gateway) -> None:
     assert found["segserve_request_seconds_count"][labels(**segment)] == 2
     for stage in ("decode", "queue", "infer", "encode"):
         assert found["segserve_stage_seconds_count"][labels(stage=stage, model="fake@2")] == 1
-    assert found["segserve_admitted_total"][labels(model="fake@2")] == 1
+    assert found["segserve_admitted_total"][labels(model="fake@2", priority="normal")] == 1
     assert found["segserve_batch_photos_sum"][labels(model="fake@2")] == 1
+    assert 0 < found["segserve_batch_fill_ratio_sum"][labels(model="fake@2")] < 1
+    assert found["segserve_device_seconds_count"][labels(kind="fake", model="fake@2")] == 1
+    assert found["segserve_latency_prediction_ratio_count"][labels(model="fake@2")] == 1
+    assert found["segserve_latency_prediction_ratio_sum"][labels(model="fake@2")] > 0
+    assert found["segserve_capacity_pixels_per_second"][labels(model="fake@2")] > 0
+    assert found["segserve_demand_pixels_total"] == {labels(model="fake@2", outcome="admitted"): 32 * 32}
     assert found["segserve_queue_photos"] == found["segserve_queue_pixels"] == {(): 0}
     assert found["segserve_memory_reserved_bytes"] == {(): 0}
     assert found["segserve_requests_in_flight"] == {(): 1}, "the request for these metrics"

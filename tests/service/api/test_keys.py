@@ -47,7 +47,7 @@ async def test_without_a_valid_key(
         response = await served.client.post("/segment", content=PHOTO, headers=headers)
         problem_of(response, status, cause)
         assert ("www-authenticate" in response.headers) == (status == 401)
-        assert served.metric("segserve_admitted_total", model="fake@2") == 0
+        assert served.metric("segserve_admitted_total", model="fake@2", priority="normal") == 0
 
 
 @pytest.mark.parametrize(

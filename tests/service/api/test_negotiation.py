@@ -27,6 +27,8 @@ FIREFOX_PAGE = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         ("*/*, image/png", "labels"),
         ("image/jpeg", "overlay"),
         ("image/webp", "overlay"),
+        ("image/avif,image/webp", "overlay"),
+        ("image/avif", "json"),
         ("image/jpeg;q=0.5, image/png", "labels"),
         ("image/jpeg;q=0.5, image/png;q=0.4", "overlay"),
         ("image/png;q=0, image/jpeg;q=0.1", "overlay"),

@@ -46,7 +46,8 @@ def test_segment_declares_its_answers_and_bodies(document: dict[str, Any]) -> No
     assert operation["requestBody"]["required"]
     assert "multipart/form-data" in operation["requestBody"]["content"]
     assert {parameter["name"] for parameter in operation["parameters"]} == {
-        *("model", "output", "alpha", "long_side", "timeout_ms", "overlay", "confidence")
+        *("model", "output", "alpha", "long_side", "timeout_ms", "overlay", "confidence"),
+        "x-priority",
     }
 
 

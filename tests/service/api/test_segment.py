@@ -104,6 +104,7 @@ async def test_json_with_overlay(served: Gateway, accept: str, media_type: str) 
         ({}, "image/jpeg", "image/jpeg"),
         ({}, "image/webp", "image/webp"),
         ({}, "image/webp;q=0.5,image/jpeg", "image/jpeg"),
+        ({}, "image/avif,image/webp", "image/webp"),
     ],
 )
 async def test_overlay(served: Gateway, query: dict[str, Any], accept: str, media_type: str) -> None:
@@ -159,6 +160,20 @@ async def test_the_settings_name_the_default_model(backend: FakeBackend) -> None
         assert (await served.segment(PHOTO)).headers["x-model"] == "fake@1"
 
 
+async def test_several_accept_headers_are_one(served: Gateway) -> None:
+    headers = [("Accept", "application/json;q=0.5"), ("Accept", "image/webp;q=0.8"), ("Accept", "image/png;q=0.7")]
+    response = await served.client.post("/segment", content=PHOTO, headers=headers)
+    assert response.headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("output", ["labels", "overlay"])
+async def test_confidence_that_no_answer_would_carry_is_not_computed(
+    served: Gateway, device: FakeDevice, output: str
+) -> None:
+    assert (await served.segment(PHOTO, output=output, confidence="true")).status_code == 200
+    assert not device.batches[-1][0].confidence
+
+
 async def test_long_side_scales_the_networks_input_and_not_the_answer(served: Gateway, device: FakeDevice) -> None:
     response = await served.segment(PHOTO, "image/png", long_side=32)
     assert (device.batches[-1][0].width, device.batches[-1][0].long_side) == (32, 32)
@@ -209,7 +224,45 @@ async def test_a_bad_parameter_is_named(
     assert len(device.batches) == before
 
 
-@pytest.mark.parametrize("name", ["other", "fake@3", "@1", "fake@1@1", "FAKE", "../fake", "\0\n"])
+@pytest.mark.parametrize("priority", ["interactive", "normal", "batch"])
+async def test_the_header_names_the_priority(served: Gateway, priority: str) -> None:
+    assert (await served.segment(PHOTO, priority=priority)).status_code == 200
+    assert served.metric("segserve_admitted_total", model="fake@2", priority=priority) == 1
+
+
+async def test_the_priority_is_normal_if_nothing_is_said(served: Gateway) -> None:
+    assert (await served.client.post("/segment", content=PHOTO)).status_code == 200
+    assert served.metric("segserve_admitted_total", model="fake@2", priority="normal") == 1
+
+
+@pytest.mark.parametrize("priority", ["urgent", "", "Interactive", "0", "batch,normal"])
+async def test_another_priority_is_a_bad_parameter(served: Gateway, device: FakeDevice, priority: str) -> None:
+    before = len(device.batches)
+    problem = problem_of(await served.segment(PHOTO, priority=priority), 422, "bad-parameter")
+    assert "x-priority" in problem["detail"]
+    assert "'interactive', 'normal' or 'batch'" in problem["detail"]
+    assert len(device.batches) == before
+
+
+async def test_while_batch_saturates_the_device_an_interactive_photo_waits_for_one_batch(backend: FakeBackend) -> None:
+    device, interactive = backend.device, np.full((48, 80, 3), 77, np.uint8)
+    async with gateway(backend, batch_pixels=4 * 64 * 96, timeout_ms=60_000) as served:
+        warm = len(device.batches)
+        device.gate.clear()
+        waiting = [asyncio.create_task(served.segment(PHOTO, priority="batch")) for _ in range(21)]
+        await served.until("segserve_queue_photos", 20)
+        for _ in range(3):
+            waiting.append(asyncio.create_task(served.segment(photos.png(interactive), priority="interactive")))
+        await served.until("segserve_queue_photos", 23)
+        device.gate.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+    order = [[bool((photo == 77).all()) for photo in batch] for _, batch in device.batches[warm:]]
+    # The first of batch ran already; then come all interactive ones, and batch has what room they leave.
+    assert order[:2] == [[False], [True, True, True, False]]
+    assert not any(map(any, order[2:]))
+
+
+@pytest.mark.parametrize("name", ["other", "fake@3", "fake@", "@1", "fake@1@1", "FAKE", "../fake", "\0\n"])
 async def test_an_unknown_model(served: Gateway, name: str) -> None:
     problem = problem_of(await served.segment(PHOTO, model=name), 404, "unknown-model")
     assert "fake@1, fake@2" in problem["detail"]

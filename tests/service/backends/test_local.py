@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -52,7 +53,7 @@ async def test_the_models_are_those_of_the_folder(served: Gateway, checkpoint_di
 @pytest.mark.parametrize("long_side", [None, 64])
 async def test_labels_are_the_engines(served: Gateway, engine: Engine, long_side: int | None) -> None:
     photo = photos.oriented(photos.street(90, 130), 8, "JPEG")
-    query = {"long_side": long_side} if long_side else {}
+    query: dict[str, Any] = {"long_side": long_side} if long_side else {}
     answer = await served.segment(photo, "image/png", **query)
     (expected,) = engine.run([decode(photo, max_pixels=10**6)], long_side=long_side)
     assert len(np.unique(expected.labels)) > 1

@@ -26,6 +26,23 @@ def test_what_is_larger_than_the_ceiling_goes_alone() -> None:
     assert not budget.reserve(5 * CEILING)
 
 
+def test_what_a_request_holds_itself_does_not_stand_in_its_way() -> None:
+    budget = MemoryBudget(CEILING, lambda _: None)
+    assert budget.reserve(100)
+    assert not budget.reserve(CEILING)
+    assert not budget.reserve(CEILING, own=99)
+    assert budget.reserve(CEILING, own=100)
+    assert budget.held == CEILING + 100
+
+
+def test_what_others_hold_does() -> None:
+    budget = MemoryBudget(CEILING, lambda _: None)
+    assert budget.reserve(100)
+    assert budget.reserve(1)
+    assert not budget.reserve(CEILING, own=100)
+    assert budget.reserve(CEILING - 101, own=100)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, CEILING))))
 def test_never_holds_more_than_the_ceiling(steps: list[tuple[bool, int]]) -> None:
     budget = MemoryBudget(CEILING, lambda _: None)

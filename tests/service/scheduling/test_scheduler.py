@@ -1,32 +1,35 @@
 import asyncio
+import time
 
 import numpy as np
 import pytest
 
-from service.backends.base import BatchKey, Photo
-from service.scheduling.cost_model import CostModel
-from service.scheduling.scheduler import BatchFailed, Result, Scheduler
+from service.backends.base import BatchKey
+from service.scheduling.job import Result
+from service.scheduling.latency import LatencyModel
+from service.scheduling.priority import Priority
+from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.telemetry.metrics import Metrics
 from tests.service.fakes import FakeDevice, fake_segmentation
-
-SMALL = BatchKey("fake@1", 32, 32, 256, False)
-LARGE = BatchKey("fake@1", 64, 64, 256, False)
+from tests.service.scheduling.tickets import LARGE, SMALL, photo, ticket
 
 
-def photo(brightness: int) -> Photo:
-    return np.full((4, 4, 3), brightness, np.uint8)
-
-
-def make_scheduler(*devices: FakeDevice, batch: int = 4, metrics: Metrics | None = None) -> Scheduler:
+def make_scheduler(
+    *devices: FakeDevice, batch: int = 4, metrics: Metrics | None = None, latencies: LatencyModel | None = None
+) -> Scheduler:
     """batch: how many SMALL photos fill one."""
-    scheduler = Scheduler(batch_cost=batch * SMALL.cost, costs=CostModel(1e-8), metrics=metrics or Metrics())
+    scheduler = Scheduler(
+        batch_cost=batch * SMALL.cost, latencies=latencies or LatencyModel(1e-8), metrics=metrics or Metrics()
+    )
     for device in devices:
         scheduler.attach(device)
     return scheduler
 
 
-def submit(scheduler: Scheduler, *brightness: int, key: BatchKey = SMALL) -> list[asyncio.Task[Result]]:
-    return [asyncio.create_task(scheduler.run(key, photo(value))) for value in brightness]
+def submit(
+    scheduler: Scheduler, *brightness: int, key: BatchKey = SMALL, priority: Priority = Priority.NORMAL
+) -> list[asyncio.Task[Result]]:
+    return [asyncio.create_task(scheduler.run(ticket(key, priority), photo(value))) for value in brightness]
 
 
 async def settle() -> None:
@@ -52,7 +55,7 @@ def busy(device: FakeDevice) -> FakeDevice:
 
 async def test_a_photo_gets_its_labels_and_its_times() -> None:
     scheduler = make_scheduler(FakeDevice(seconds=0.05))
-    first, second = await asyncio.gather(scheduler.run(SMALL, photo(0)), scheduler.run(LARGE, photo(255)))
+    first, second = await asyncio.gather(*submit(scheduler, 0), *submit(scheduler, 255, key=LARGE))
     assert first.segmentation.labels.max() == 0
     assert second.segmentation.labels.min() == 10
     assert first.infer_seconds >= 0.05 > first.queue_seconds >= 0
@@ -75,6 +78,25 @@ async def test_keys_never_share_a_batch_and_the_oldest_goes_first(busy: FakeDevi
     await asyncio.gather(*tasks)
     assert brightness(busy) == [[1], [2], [3, 4]]
     assert [key for key, _ in busy.batches] == [SMALL, LARGE, SMALL]
+
+
+async def test_the_more_urgent_class_goes_first(busy: FakeDevice) -> None:
+    scheduler = make_scheduler(busy, batch=1)
+    tasks = submit(scheduler, 1) + submit(scheduler, 2, 3) + submit(scheduler, 4, 5, priority=Priority.INTERACTIVE)
+    await settle()
+    busy.gate.set()
+    await asyncio.gather(*tasks)
+    assert brightness(busy) == [[1], [4], [5], [2], [3]]
+
+
+async def test_a_ticket_knows_when_a_device_has_taken_it(busy: FakeDevice) -> None:
+    scheduler, first, second = make_scheduler(busy), ticket(), ticket()
+    tasks = [asyncio.create_task(scheduler.run(promised, photo(1))) for promised in (first, second)]
+    await settle()
+    assert (first.dispatched, second.dispatched) == (True, False)
+    busy.gate.set()
+    await asyncio.gather(*tasks)
+    assert second.dispatched
 
 
 async def test_a_photo_that_costs_more_than_a_batch_goes_alone(busy: FakeDevice) -> None:
@@ -136,8 +158,20 @@ async def test_a_failure_does_not_stop_the_device(device: FakeDevice) -> None:
     device.fails_on = lambda p: p[0, 0, 0] == 1
     scheduler = make_scheduler(device)
     with pytest.raises(BatchFailed):
-        await scheduler.run(SMALL, photo(1))
-    await scheduler.run(SMALL, photo(2))
+        await scheduler.run(ticket(), photo(1))
+    await scheduler.run(ticket(), photo(2))
+
+
+async def test_a_device_whose_own_waiting_is_cancelled_fails_like_any_other(device: FakeDevice) -> None:
+    def lose(_: object) -> bool:
+        raise asyncio.CancelledError
+
+    scheduler = make_scheduler(device)
+    device.fails_on = lose
+    with pytest.raises(BatchFailed):
+        await scheduler.run(ticket(), photo(1))
+    device.fails_on = lambda _: False
+    await scheduler.run(ticket(), photo(2))
 
 
 async def test_what_nobody_waits_for_leaves_the_queue_at_once(busy: FakeDevice) -> None:
@@ -166,23 +200,110 @@ async def test_a_running_photo_that_is_given_up_does_not_trouble_its_batch(busy:
     assert [type(r) for r in results] == [Result, asyncio.CancelledError, Result]
 
 
+async def test_what_is_cancelled_as_a_device_frees_is_not_run(busy: FakeDevice) -> None:
+    tasks = submit(make_scheduler(busy), 1, 2, 3)
+    await settle()
+    # Its own task has not heard of it yet when the device comes for more.
+    asyncio.get_running_loop().call_soon(tasks[1].cancel)
+    busy.gate.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert brightness(busy) == [[1], [3]]
+
+
 async def test_learns_what_batches_cost() -> None:
-    costs = CostModel(1e-12)
-    scheduler = Scheduler(batch_cost=10, costs=costs, metrics=Metrics())
-    scheduler.attach(FakeDevice(seconds=0.1))
-    await scheduler.run(SMALL, photo(1))
-    assert costs.predict(("fake", "fake@1"), (32, 32), SMALL.cost) >= 0.1
+    latencies = LatencyModel(1e-12)
+    await make_scheduler(FakeDevice(seconds=0.1), latencies=latencies).run(ticket(), photo(1))
+    assert latencies.predict(("fake", "fake@1"), (32, 32), SMALL.cost) >= 0.1
 
 
-async def test_counts_the_photos_of_batches(busy: FakeDevice) -> None:
+async def test_learns_nothing_from_batches_that_failed(device: FakeDevice) -> None:
+    latencies = LatencyModel(1e-12)
+    device.seconds, device.fails_on = 0.1, lambda _: True
+    with pytest.raises(BatchFailed):
+        await make_scheduler(device, latencies=latencies).run(ticket(), photo(1))
+    assert latencies.predict(("fake", "fake@1"), (32, 32), SMALL.cost) < 0.001
+
+
+async def test_the_fastest_of_the_idle_devices_runs_a_batch() -> None:
+    latencies = LatencyModel(1e-8)
+    slow, fast = FakeDevice(id="slow", kind="slow"), FakeDevice(id="fast", kind="fast")
+    for kind, seconds in (("slow", 1.0), ("fast", 0.1)):
+        latencies.observe((kind, "fake@1"), (32, 32), SMALL.cost, seconds)
+    scheduler = make_scheduler(slow, fast, latencies=latencies)
+    await scheduler.run(ticket(), photo(1))
+    assert (brightness(slow), brightness(fast)) == ([], [[1]])
+
+
+async def test_says_when_the_first_device_will_be_free(busy: FakeDevice) -> None:
+    latencies = LatencyModel(1e-8)
+    latencies.observe(("fake", "fake@1"), (32, 32), SMALL.cost, 5.0)
+    scheduler = make_scheduler(busy, latencies=latencies)
+    before = time.perf_counter()
+    assert scheduler.busy_until() <= before
+    tasks = submit(scheduler, 1)
+    await asyncio.sleep(0)
+    assert before + 5 <= scheduler.busy_until() <= time.perf_counter() + 5
+    idle = FakeDevice(id="idle")
+    scheduler.attach(idle)
+    assert scheduler.busy_until() <= time.perf_counter()
+    scheduler.detach(idle)
+    busy.gate.set()
+    await asyncio.gather(*tasks)
+    assert scheduler.busy_until() <= time.perf_counter()
+
+
+async def test_a_device_that_is_detached_ends_its_batch_and_gets_no_other(busy: FakeDevice) -> None:
+    scheduler = make_scheduler(busy)
+    tasks = submit(scheduler, 1, 2)
+    await settle()
+    scheduler.detach(busy)
+    assert scheduler.devices == []
+    busy.gate.set()
+    await tasks[0]
+    await settle()
+    assert not tasks[1].done()
+    scheduler.attach(busy)
+    await tasks[1]
+    assert brightness(busy) == [[1], [2]]
+
+
+async def test_a_device_that_comes_back_while_it_runs_is_not_given_a_second_batch(busy: FakeDevice) -> None:
+    scheduler = make_scheduler(busy)
+    tasks = submit(scheduler, 1, 2, 3)
+    await settle()
+    scheduler.detach(busy)
+    scheduler.attach(busy)
+    await settle()
+    assert brightness(busy) == [[1]]
+    busy.gate.set()
+    await asyncio.gather(*tasks)
+    assert brightness(busy) == [[1], [2, 3]]
+
+
+async def test_measures_its_batches(busy: FakeDevice) -> None:
     metrics = Metrics()
     tasks = submit(make_scheduler(busy, metrics=metrics), 1, 2, 3)
     await settle()
     busy.gate.set()
     await asyncio.gather(*tasks)
-    value = metrics.registry.get_sample_value
-    assert value("segserve_batch_photos_count", {"model": "fake@1"}) == 2
-    assert value("segserve_batch_photos_sum", {"model": "fake@1"}) == 3
+    value, model = metrics.registry.get_sample_value, {"model": "fake@1"}
+    assert value("segserve_batch_photos_count", model) == 2
+    assert value("segserve_batch_photos_sum", model) == 3
+    assert value("segserve_batch_fill_ratio_sum", model) == 1 / 4 + 2 / 4
+    assert value("segserve_device_seconds_count", {"kind": "fake", **model}) == 2
+    assert (value("segserve_device_seconds_sum", {"kind": "fake", **model}) or 0) > 0
+
+
+async def test_capacity_is_what_all_devices_manage_in_full_batches() -> None:
+    metrics, latencies = Metrics(), LatencyModel(1e-8)
+    key = BatchKey("fake@1", 1000, 1000, 1000, False)
+    latencies.prime(("fake", "fake@1"), (1000, 1000), (1e6, 0.02), (4e6, 0.05))
+    scheduler = Scheduler(batch_cost=4 * key.cost, latencies=latencies, metrics=metrics)
+    for device in (FakeDevice(id="fake-0", seconds=0.02), FakeDevice(id="fake-1")):
+        scheduler.attach(device)
+    await scheduler.run(ticket(key), photo(1))
+    capacity = metrics.registry.get_sample_value("segserve_capacity_pixels_per_second", {"model": "fake@1"})
+    assert capacity == pytest.approx(2 * 4e6 / 0.05, rel=0.2)
 
 
 async def test_stop_waits_until_no_batch_runs(busy: FakeDevice) -> None:
@@ -197,3 +318,13 @@ async def test_stop_waits_until_no_batch_runs(busy: FakeDevice) -> None:
     assert busy.running == 0
     await asyncio.gather(*tasks)
     assert brightness(busy) == [[1], [2], [3]]
+
+
+async def test_stop_does_not_wait_for_what_nobody_waits_for(busy: FakeDevice) -> None:
+    scheduler = make_scheduler(busy)
+    (task,) = submit(scheduler, 1)
+    await settle()
+    task.cancel()
+    await settle()
+    await asyncio.wait_for(scheduler.stop(), 5)
+    assert busy.running == 0

@@ -1,9 +1,9 @@
-"""Whatever arrives, is cancelled or fails, in whatever order: what the scheduler promises holds."""
+"""Whatever arrives, expires, is cancelled or fails, on devices that come and go: what the scheduler promises holds."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.backends.base import BatchKey, Photo, Segmentation
-from service.scheduling.cost_model import CostModel
-from service.scheduling.scheduler import BatchFailed, Result, Scheduler
+from service.scheduling.job import Result, Ticket
+from service.scheduling.latency import LatencyModel
+from service.scheduling.priority import Priority
+from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.telemetry.metrics import Metrics
+from tests.service.scheduling.tickets import ticket
+from tests.service.scheduling.virtual_time import now, run_virtually
 
 BATCH_COST = 4 * 32 * 32
 KEYS = [
@@ -22,6 +26,10 @@ KEYS = [
     BatchKey("b@1", 32, 64, 256, False),
     BatchKey("a@1", 96, 96, 256, False),
 ]
+METRICS = Metrics()
+FOR_EVER = math.inf
+
+Run = Callable[[list[Segmentation]], Sequence[Segmentation]]
 
 
 @dataclass(frozen=True)
@@ -35,107 +43,156 @@ class Labels:
 
 @dataclass
 class Watch:
-    """What waits, by number and in the order of arrival, and what has run; complains where a promise breaks."""
+    """What waits, and what has run; takes down where a promise breaks."""
 
-    waiting: dict[int, BatchKey] = field(default_factory=dict)
+    waiting: dict[int, Ticket] = field(default_factory=dict)
+    left: dict[int, float] = field(default_factory=dict)
+    """When those that nobody waits for any more were given up."""
     started: set[int] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    def expect(self, condition: bool, complaint: str) -> None:
+        # Raised on a device, it would be isolated as a photo's own fault.
+        if not condition:
+            self.complaints.append(complaint)
+
+    def leave(self, number: int) -> None:
+        if self.waiting.pop(number, None):
+            self.left[number] = now()
 
     def batch(self, key: BatchKey, numbers: list[int]) -> None:
-        assert len(numbers) <= max(1, BATCH_COST // key.cost), "a batch costs more than allowed"
+        self.expect(len(numbers) <= max(1, BATCH_COST // key.cost), "a batch costs more than allowed")
         if self.started.issuperset(numbers):
             return  # A part of a batch that failed.
-        assert self.started.isdisjoint(numbers), "a photo ran twice"
-        assert next(iter(self.waiting)) == numbers[0], "the oldest photo was passed over"
-        alike = [number for number, k in self.waiting.items() if k == key]
-        assert alike[: len(numbers)] == numbers, "a batch mixes keys, holds a cancelled photo or is out of order"
+        self.expect(self.started.isdisjoint(numbers), "a photo ran twice")
+        # What leaves in this very instant may have done so after the batch was made; so below, what arrives.
+        self.expect(all(self.left.get(n, now()) == now() for n in numbers), "a photo ran that nobody waits for")
         self.started.update(numbers)
-        for number in numbers:
-            del self.waiting[number]
+        tickets = [self.waiting.pop(number) for number in numbers if number in self.waiting]
+        self.expect({t.key for t in tickets} <= {key}, "a batch mixes keys")
+        for first in tickets[:1]:
+            self._order(first)
+
+    def _order(self, first: Ticket) -> None:
+        others = [t for t in self.waiting.values() if t.admitted < now() < t.deadline]
+        alike = [t.deadline for t in others if t.priority == first.priority]
+        self.expect(first.deadline <= min(alike, default=FOR_EVER), "a photo was overtaken inside its class")
+        if first.priority != Priority.BATCH:
+            best = min((t.priority for t in others), default=Priority.BATCH)
+            self.expect(first.rank(now()) <= best, "a photo was overtaken by a lower class")
 
 
 @dataclass
-class SteppedDevice:
-    """Runs a batch until it is told how it ends."""
+class VirtualDevice:
+    """Runs batches in virtual time; how each ends is drawn beforehand."""
 
     id: str
+    kind: str
     watch: Watch
-    kind: str = "stepped"
-    end: asyncio.Future[Callable[[list[Segmentation]], list[Segmentation]]] | None = None
+    ends: list[tuple[Run, float]]
+    """What comes of a batch, and the seconds that it takes a photo; they come round again."""
+    batches: int = 0
+    running: bool = False
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        assert self.end is None, "a device was given two batches at once"
+        self.watch.expect(not self.running, "a device was given two batches at once")
         numbers = [int(photo.flat[0]) for photo in photos]
         self.watch.batch(key, numbers)
-        self.end = asyncio.get_running_loop().create_future()
+        end, seconds = self.ends[self.batches % len(self.ends)]
+        self.batches, self.running = self.batches + 1, True
         try:
-            return (await self.end)([Labels(labels=number) for number in numbers])
+            await asyncio.sleep(seconds * (1 + len(photos)))
+            return end([Labels(labels=number) for number in numbers])
         finally:
-            self.end = None
+            self.running = False
 
 
-def well(results: list[Segmentation]) -> list[Segmentation]:
+def well(results: list[Segmentation]) -> Sequence[Segmentation]:
     return results
 
 
-def broken(_: list[Segmentation]) -> list[Segmentation]:
+def broken(_: list[Segmentation]) -> Sequence[Segmentation]:
     raise RuntimeError("broken")
 
 
-def too_few(results: list[Segmentation]) -> list[Segmentation]:
+def given_up(_: list[Segmentation]) -> Sequence[Segmentation]:
+    raise asyncio.CancelledError
+
+
+def too_few(results: list[Segmentation]) -> Sequence[Segmentation]:
     return results[1:]
 
 
-def too_many(results: list[Segmentation]) -> list[Segmentation]:
+def too_many(results: list[Segmentation]) -> Sequence[Segmentation]:
     return [*results, results[0]]
 
 
-arrivals = st.tuples(st.just("arrive"), st.sampled_from(KEYS))
+def nothing(_: list[Segmentation]) -> Sequence[Segmentation]:
+    return None  # type: ignore[return-value]
+
+
+gaps = st.sampled_from([0.0, 0.0, 0.01, 0.1, 1.0])
+lives = st.sampled_from([0.05, 0.5, 3.0, FOR_EVER])
+arrivals = st.tuples(st.just("arrive"), st.sampled_from(KEYS), st.sampled_from(Priority), lives)
 cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
-ends = st.tuples(st.just("end"), st.integers(0, 2), st.sampled_from([well, broken, too_few, too_many]))
-steps = st.lists(st.one_of(arrivals, arrivals, cancels, ends), max_size=40)
+moves = st.tuples(st.sampled_from(["attach", "detach"]), st.integers(0, 2))
+steps = st.lists(st.tuples(gaps, st.one_of(arrivals, arrivals, arrivals, cancels, moves)), max_size=40)
+ends = st.tuples(
+    st.sampled_from([well, well, well, broken, given_up, too_few, too_many, nothing]),
+    st.sampled_from([0.0, 0.02, 0.02, 0.3, 20.0]),
+)
+devices = st.lists(st.lists(ends, min_size=1, max_size=6), min_size=1, max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
-@given(steps=steps, devices=st.integers(1, 3))
-def test_every_photo_gets_its_own_answer_or_an_error(steps: list[tuple[Any, ...]], devices: int) -> None:
-    asyncio.run(_play(steps, devices))
+@settings.get_profile("scheduler")
+@given(steps=steps, devices=devices)
+def test_every_photo_gets_its_own_answer_or_an_error(
+    steps: list[tuple[float, tuple[Any, ...]]], devices: list[list[tuple[Run, float]]]
+) -> None:
+    run_virtually(_play(steps, devices))
 
 
-async def _play(steps: list[tuple[Any, ...]], device_count: int) -> None:
-    watch, ticks, metrics = Watch(), count(), Metrics()
-    scheduler = Scheduler(
-        batch_cost=BATCH_COST, costs=CostModel(1e-8), metrics=metrics, clock=lambda: float(next(ticks))
-    )
-    devices = [SteppedDevice(f"device-{i}", watch) for i in range(device_count)]
-    for device in devices:
-        scheduler.attach(device)
+async def _play(steps: list[tuple[float, tuple[Any, ...]]], ends: list[list[tuple[Run, float]]]) -> None:
+    watch = Watch()
+    scheduler = Scheduler(batch_cost=BATCH_COST, latencies=LatencyModel(1e-8, now), metrics=METRICS, clock=now)
+    devices = [VirtualDevice(f"device-{i}", f"kind-{i}", watch, drawn) for i, drawn in enumerate(ends)]
+    scheduler.attach(devices[0])
     tasks: list[asyncio.Task[Result]] = []
-    for action, *arguments in steps:
+    for gap, (action, *arguments) in steps:
+        await asyncio.sleep(gap)
         if action == "arrive":
-            watch.waiting[len(tasks)] = arguments[0]
-            photo = np.full((1, 1, 3), len(tasks), np.uint8)
-            tasks.append(asyncio.create_task(scheduler.run(arguments[0], photo)))
+            key, priority, life = arguments
+            promised = ticket(key, priority, admitted=now(), deadline=now() + life)
+            tasks.append(asyncio.create_task(_ask(scheduler, watch, len(tasks), promised)))
         elif action == "cancel" and arguments[0] < len(tasks):
             tasks[arguments[0]].cancel()
-            watch.waiting.pop(arguments[0], None)
-        elif action == "end" and arguments[0] < device_count and (end := devices[arguments[0]].end):
-            end.set_result(arguments[1])
-        await _settle()
-    while running := [device.end for device in devices if device.end]:
-        for end in running:
-            end.set_result(well)
-        await _settle()
-    assert all(task.done() for task in tasks), "somebody waits for ever"
+            watch.leave(arguments[0])
+        elif action in ("attach", "detach") and arguments[0] < len(devices):
+            device = devices[arguments[0]]
+            if (device in scheduler.devices) == (action == "detach"):
+                getattr(scheduler, action)(device)
+    if not scheduler.devices:
+        scheduler.attach(devices[0])
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert watch.complaints == []
     assert not watch.waiting
-    for number, outcome in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+    for number, outcome in enumerate(outcomes):
         if isinstance(outcome, Result):
             assert outcome.segmentation.labels == number, "somebody got another's answer"
+            assert outcome.queue_seconds >= 0
         else:
-            assert isinstance(outcome, BatchFailed | asyncio.CancelledError), outcome
-    assert metrics.registry.get_sample_value("segserve_queue_photos") == 0
+            assert isinstance(outcome, BatchFailed | asyncio.CancelledError | TimeoutError), outcome
+    if all(end is well for drawn in ends for end, _ in drawn):
+        assert not any(isinstance(outcome, BatchFailed) for outcome in outcomes), "a photo failed for no reason"
     await scheduler.stop()
+    assert not any(device.running for device in devices)
+    assert METRICS.registry.get_sample_value("segserve_queue_photos") == 0
 
 
-async def _settle() -> None:
-    for _ in range(12):
-        await asyncio.sleep(0)
+async def _ask(scheduler: Scheduler, watch: Watch, number: int, promised: Ticket) -> Result:
+    watch.waiting[number] = promised
+    try:
+        async with asyncio.timeout_at(promised.deadline if promised.deadline < FOR_EVER else None):
+            return await scheduler.run(promised, np.full((1, 1, 3), number, np.uint8))
+    finally:
+        watch.leave(number)

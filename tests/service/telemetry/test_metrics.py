@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -6,21 +7,34 @@ from service.telemetry.metrics import Metrics
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 NOT_OURS = ("process_", "python_")
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 
 
-def names() -> list[str]:
-    families = text_string_to_metric_families(Metrics().render().decode())
-    return [family.name for family in families if not family.name.startswith(NOT_OURS)]
+def registered() -> set[tuple[str, str, tuple[str, ...]]]:
+    """Name, type and labels, as the documentation has them."""
+    metrics = vars(Metrics())
+    del metrics["registry"]
+    return {
+        (m._name + ("_total" if m._type == "counter" else ""), m._type, m._labelnames)  # no public way
+        for m in metrics.values()
+    }
+
+
+def documented() -> set[tuple[str, str, tuple[str, ...]]]:
+    rows = ROW.findall(DOCUMENTATION.read_text(encoding="utf-8"))
+    return {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def test_the_documentation_lists_all_that_there_are_and_no_others() -> None:
+    assert len(documented()) >= 12
+    assert documented() == registered()
 
 
 def test_all_names_are_ours() -> None:
-    assert len(names()) >= 12
-    assert all(name.startswith("segserve_") for name in names())
-
-
-def test_all_are_listed_in_the_documentation() -> None:
-    text = DOCUMENTATION.read_text(encoding="utf-8")
-    assert [name for name in names() if f"`{name}" not in text] == []
+    families = text_string_to_metric_families(Metrics().render().decode())
+    names = [family.name for family in families if not family.name.startswith(NOT_OURS)]
+    assert len(names) == len(documented())
+    assert all(name.startswith("segserve_") for name in names)
 
 
 def test_the_process_is_measured_too() -> None:

@@ -1,0 +1,65 @@
+"""Ray Serve: its default batch wait of 10 ms; for the deadline its request timeout and queue limit.
+
+Shorter waits, and RAY_SERVE_THROUGHPUT_OPTIMIZED, made smaller batches and fewer answers a second of this task.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+
+# Read when ray is imported.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import ray
+from ray import serve
+from starlette.requests import Request
+
+from loadtests.device import MAX_BATCH, SleepingDevice
+from loadtests.loopback import HOST
+from loadtests.rivals.options import Options, parse
+
+BATCH_DELAY_SECONDS = 0.01
+MOST_REQUESTS = 1_000
+
+
+def deployment(options: Options) -> serve.Deployment:
+    """One replica on one device."""
+    # Two batches are with the replica: the one that runs and the one that comes next.
+    ongoing = 2 * MAX_BATCH if options.queue_limit else MOST_REQUESTS
+    queued = max(1, options.queue_limit - MAX_BATCH) if options.queue_limit else -1
+
+    @serve.deployment(num_replicas=1, max_ongoing_requests=ongoing, max_queued_requests=queued)
+    class FakeModel:
+        """Answers with the size of the batch that a photo was in."""
+
+        def __init__(self) -> None:
+            self.sleeping = SleepingDevice()
+
+        @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_DELAY_SECONDS)
+        async def infer(self, photos: list[bytes]) -> list[int]:
+            await asyncio.to_thread(self.sleeping.run, len(photos))
+            return [len(photos)] * len(photos)
+
+        async def __call__(self, request: Request) -> dict[str, int]:
+            return {"batch": await self.infer(await request.body())}
+
+    return FakeModel
+
+
+def main() -> None:
+    options = parse()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address=HOST)
+    serve.start(
+        http_options={"host": HOST, "port": options.port, "request_timeout_s": options.deadline_seconds},
+        logging_config={"log_level": "ERROR", "enable_access_log": False},
+    )
+    serve.run(deployment(options).bind(), route_prefix="/predict")
+    # Leaving by an exception, so that ray ends its own processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

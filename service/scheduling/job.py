@@ -1,0 +1,59 @@
+"""What waits and runs: a ticket is work promised to a request, a job is its photo in the queue."""
+
+from asyncio import Future
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from service.backends.base import BatchKey, Photo, Segmentation
+from service.scheduling.priority import Priority
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Work promised to one request, until the context is left. Times are seconds on the scheduler's clock."""
+
+    key: BatchKey
+    priority: Priority
+    admitted: float
+    deadline: float
+    decode_seconds: float
+    """Predicted; zero once the photo is decoded."""
+    start: float
+    """When it is predicted to reach a device; what the sojourn guard adds comes on top."""
+    finish: float
+    """When its answer is predicted to be made."""
+    release: Callable[["Ticket"], None]
+    dispatched: bool = False
+
+    def rank(self, now: float) -> Priority:
+        """Its class, or the one above once half of its time is gone, so that nobody is overtaken for ever."""
+        aged = now - self.admitted > (self.deadline - self.admitted) / 2
+        return Priority(max(Priority.INTERACTIVE, self.priority - aged))
+
+    def __enter__(self) -> "Ticket":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A photo's segmentation, and the seconds it waited for a device and the device took."""
+
+    segmentation: Segmentation
+    queue_seconds: float
+    infer_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A decoded photo that waits for a device."""
+
+    ticket: Ticket
+    photo: Photo
+    submitted: float
+    future: "Future[Result]"

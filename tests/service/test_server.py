@@ -1,0 +1,143 @@
+"""How the gateway ends: drained on the first signal, at once on the second."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import photos
+from tests.service.gateway import PATIENCE, eventually
+from tests.service.problems import problem_of
+from tests.service.server_process import ServerProcess, server_process
+
+PHOTO = photos.png(photos.street(48, 80))
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+Start = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a server whose batches take so long."""
+    with ExitStack() as running:
+
+        def start(seconds: float, drain_s: int, *flags: str) -> ServerProcess:
+            arguments = ["-m", "tests.service.slow_server", "--seconds", seconds, "--drain-s", drain_s, *flags]
+            return running.enter_context(server_process(arguments, tmp_path / "log"))
+
+        yield start
+
+
+def client(server: ServerProcess) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=httpx.Limits(max_connections=None))
+
+
+def ask(opened: httpx.AsyncClient) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(opened.post("/segment?output=labels&timeout_ms=600000", content=PHOTO))
+
+
+async def admitted(opened: httpx.AsyncClient, count: int) -> None:
+    line = f'segserve_admitted_total{{model="fake@2",priority="normal"}} {count:.1f}'
+    async with asyncio.timeout(PATIENCE):
+        while line not in (await opened.get("/metrics")).text:  # noqa: ASYNC110 (nobody notifies us)
+            await asyncio.sleep(0.02)
+
+
+async def draining(server: ServerProcess) -> None:
+    await eventually(lambda: any("draining" in line["message"] for line in server.log()))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_what_was_accepted_is_answered_and_what_comes_is_refused(start: Start, number: signal.Signals) -> None:
+    server = start(0.15, 20)
+    async with client(server) as opened:
+        accepted = [ask(opened) for _ in range(60)]
+        await admitted(opened, 60)
+        began = time.monotonic()
+        server.send(number)
+        await draining(server)
+        ready = await opened.get("/readyz")
+        problem_of(ready, 503, "not-ready")
+        refused = await asyncio.gather(*(ask(opened) for _ in range(10)))
+        for answer in refused:
+            assert "shutting down" in problem_of(answer, 503, "not-ready")["detail"]
+            assert int(answer.headers["retry-after"]) >= 5
+            assert answer.headers["connection"] == "close"
+        assert (await opened.get("/livez")).status_code == 200
+        assert [answer.status_code for answer in await asyncio.gather(*accepted)] == [200] * 60
+    assert server.wait() == 0
+    # Fifteen batches.
+    assert 1 < time.monotonic() - began < 20
+
+
+async def test_under_load_no_answer_is_lost(start: Start) -> None:
+    server = start(0.02, 20)
+    answers: list[int] = []
+
+    async def keep_asking() -> None:
+        async with client(server) as opened:
+            while True:
+                try:
+                    answers.append((await ask(opened)).status_code)
+                except httpx.TransportError:
+                    return  # It has ended.
+
+    asking = [asyncio.create_task(keep_asking()) for _ in range(24)]
+    await eventually(lambda: len(answers) > 200)
+    server.send(signal.SIGTERM)
+    await asyncio.gather(*asking)
+    assert server.wait() == 0
+    logged = [line["status"] for line in server.log() if line["message"].startswith("POST /segment")]
+    assert set(answers) == set(logged) == {200, 503}
+    assert answers.count(200) == logged.count(200)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_an_idle_server_ends_at_once(start: Start, number: signal.Signals) -> None:
+    server = start(0, 60)
+    began = time.monotonic()
+    server.send(number)
+    assert server.wait() == 0
+    assert time.monotonic() - began < 10
+
+
+async def test_what_takes_longer_is_given_up(start: Start) -> None:
+    server = start(60, 1)
+    async with client(server) as opened:
+        lost = [ask(opened) for _ in range(6)]
+        await admitted(opened, 6)
+        began = time.monotonic()
+        server.send(signal.SIGTERM)
+        outcomes = await asyncio.gather(*lost, return_exceptions=True)
+    assert server.wait() == 0
+    assert 1 <= time.monotonic() - began < 10
+    assert not any(isinstance(outcome, httpx.Response) and outcome.status_code == 200 for outcome in outcomes)
+
+
+async def test_a_device_that_hangs_does_not_hold_up_the_end(start: Start) -> None:
+    server = start(600, 0, "--hangs")
+    async with client(server) as opened:
+        lost = ask(opened)
+        await admitted(opened, 1)
+        server.send(signal.SIGTERM)
+        await asyncio.gather(lost, return_exceptions=True)
+    assert server.wait(20) == 1
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_a_second_signal_ends_the_process_at_once(start: Start, number: signal.Signals) -> None:
+    server = start(60, 60)
+    async with client(server) as opened:
+        lost = ask(opened)
+        await admitted(opened, 1)
+        server.send(signal.SIGTERM)
+        await draining(server)
+        assert server.running()
+        server.send(number)
+        assert server.wait(10) == -number
+        with pytest.raises(httpx.TransportError):
+            await lost
