@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import threading
 
 # Read when ray is imported.
@@ -50,15 +51,19 @@ def deployment(options: Options) -> serve.Deployment:
 
 def main() -> None:
     options = parse()
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address=HOST)
-    serve.start(
-        http_options={"host": HOST, "port": options.port, "request_timeout_s": options.deadline_seconds},
-        logging_config={"log_level": "ERROR", "enable_access_log": False},
-    )
-    serve.run(deployment(options).bind(), route_prefix="/predict")
-    # Leaving by an exception, so that ray ends its own processes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    threading.Event().wait()
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address=HOST, _temp_dir=folder)
+        serve.start(
+            http_options={"host": HOST, "port": options.port, "request_timeout_s": options.deadline_seconds},
+            logging_config={"log_level": "ERROR", "enable_access_log": False},
+        )
+        serve.run(deployment(options).bind(), route_prefix="/predict")
+        # In place of ray's own: leaving by an exception ends its processes and removes the folder.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        try:
+            threading.Event().wait()
+        finally:
+            ray.shutdown()
 
 
 if __name__ == "__main__":
