@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models.engine.engine import Engine, Photo
 from models.weights.card import Preprocessing
@@ -30,17 +30,22 @@ def compare(engine: Engine, plain: "PlainPyTorch", photos: Sequence[Photo], roun
     """Run both `rounds` times, alternately, after one warm-up each."""
     eager_labels, engine_labels = plain.run(photos), [s.labels for s in engine.run(photos, long_side=plain.long_side)]
     agreement = np.mean([np.mean(a == b) for a, b in zip(eager_labels, engine_labels, strict=True)])
-    eager, ours = [], []
-    for _ in range(rounds):
-        eager.append(_milliseconds(lambda: plain.run(photos)))
-        ours.append(_milliseconds(lambda: engine.run(photos, long_side=plain.long_side)))
+    eager, ours = taking_turns(
+        [lambda: plain.run(photos), lambda: engine.run(photos, long_side=plain.long_side)], rounds
+    )
     return Comparison(
-        eager_ms=round(median(eager), 2),
-        engine_ms=round(median(ours), 2),
-        speedup=round(median(eager) / median(ours), 2),
+        eager_ms=round(eager, 2),
+        engine_ms=round(ours, 2),
+        speedup=round(eager / ours, 2),
         label_agreement=round(float(agreement), 6),
         rounds=rounds,
     )
+
+
+def taking_turns(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """The median of each work's milliseconds, over `rounds` in which each runs once."""
+    times = [[_milliseconds(work) for work in works] for _ in range(rounds)]
+    return [median(each) for each in zip(*times, strict=True)]
 
 
 class PlainPyTorch:
@@ -56,10 +61,20 @@ class PlainPyTorch:
     @torch.inference_mode()
     def run(self, photos: Sequence[Photo]) -> list[NDArray[np.int64]]:
         """Label maps, int64, H x W."""
-        tensors = [(torch.from_numpy(p).permute(2, 0, 1).float() / 255 - self.mean) / self.std for p in photos]
-        logits = self.network(torch.stack(tensors))
-        full = F.interpolate(logits, photos[0].shape[:2], mode="bilinear", align_corners=False)
+        full = F.interpolate(self.logits(photos), photos[0].shape[:2], mode="bilinear", align_corners=False)
         return list(full.argmax(1).numpy())
+
+    @torch.inference_mode()
+    def logits(self, photos: Sequence[Photo]) -> Tensor:
+        """float32, N x classes x h x w."""
+        logits: Tensor = self.network(self.normalise(photos))
+        return logits
+
+    def normalise(self, photos: Sequence[Photo]) -> Tensor:
+        """float32, N x 3 x H x W."""
+        return torch.stack(
+            [(torch.from_numpy(p).permute(2, 0, 1).float() / 255 - self.mean) / self.std for p in photos]
+        )
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

@@ -8,13 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
+from torch import Tensor
 
-from models.engine.batch_norm_folding import fold_batch_norm
 from models.engine.geometry import InputSize, input_size
-from models.engine.label_upsampling import upsample_confidence, upsample_labels
-from models.engine.precision import best_dtype, default_device
+from models.engine.label_upsampling import upsample
+from models.engine.network import Network
 from models.weights.card import Preprocessing
 
 Photo = NDArray[np.uint8]
@@ -33,32 +31,19 @@ class Segmentation:
 
 
 class Engine:
-    """A network made ready for one device. Not thread-safe: one batch at a time."""
+    """Runs a network on photos. Not thread-safe: one batch at a time."""
 
-    kind = "eager"
-
-    def __init__(
-        self,
-        network: nn.Module,
-        preprocessing: Preprocessing,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        """Takes the network over: folds its batch norms and moves it. dtype None: the best the device has."""
-        self.device = device or default_device()
-        self.dtype = dtype or best_dtype(self.device)
+    def __init__(self, network: Network, preprocessing: Preprocessing) -> None:
+        self.network = network
+        """May be replaced between two runs by another of the same checkpoint and device."""
         self.preprocessing = preprocessing
-        folded = fold_batch_norm(network.eval()).to(self.device, self.dtype)
-        self._network = convert_conv2d_weight_memory_format(folded, torch.channels_last)
-        self._mean = torch.tensor(preprocessing.mean, device=self.device).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(preprocessing.std, device=self.device).view(3, 1, 1) * 255)
+        self._mean = torch.tensor(preprocessing.mean, device=network.device).view(3, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(preprocessing.std, device=network.device).view(3, 1, 1) * 255)
 
     def input_size(self, height: int, width: int, long_side: int | None = None) -> InputSize:
         """What the network sees of a height x width photo; `long_side` None is the checkpoint's own."""
-        return input_size(
-            height, width, long_side=long_side or self.preprocessing.long_side, grid=self.preprocessing.grid
-        )
+        own = self.preprocessing
+        return input_size(height, width, long_side=long_side or own.long_side, grid=own.grid, enlarge=own.enlarge)
 
     @torch.inference_mode()
     def run(
@@ -71,26 +56,32 @@ class Engine:
             buckets[size.bucket].append(index)
         results: dict[int, Segmentation] = {}
         for bucket, members in buckets.items():
-            logits = self._network(self._batch([photos[i] for i in members], [sizes[i] for i in members], bucket))
+            logits = self.network(self.batch([photos[i] for i in members], [sizes[i] for i in members], bucket))
             stride = (bucket[0] / logits.shape[2], bucket[1] / logits.shape[3])
-            for i, photo_logits in zip(members, logits.float(), strict=True):
+            for i, photo_logits in zip(members, logits, strict=True):
                 results[i] = _segmentation(photo_logits, sizes[i], stride, photos[i].shape[:2], confidence)
         return [results[i] for i in range(len(photos))]
 
-    def _batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
+    def batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
+        """What the network gets of photos of one bucket, each at its own input size."""
         # Zero after normalisation is the mean colour.
         batch = torch.empty(
-            (len(photos), 3, *bucket), dtype=self.dtype, device=self.device, memory_format=torch.channels_last
+            (len(photos), 3, *bucket),
+            dtype=self.network.dtype,
+            device=self.network.device,
+            memory_format=torch.channels_last,
         ).zero_()
         for slot, photo, size in zip(batch, photos, sizes, strict=True):
             # Torch takes neither flipped nor read-only arrays; others are not copied.
-            pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)
-            scaled = _scale_down(pixels, size).float()
+            pixels = (
+                torch.from_numpy(np.require(photo, requirements=["C", "W"])).to(self.network.device).permute(2, 0, 1)
+            )
+            scaled = _scale(pixels, size).float()
             slot[:, : size.height, : size.width] = (scaled - self._mean) * self._scale
         return batch
 
 
-def _scale_down(pixels: Tensor, size: InputSize) -> Tensor:
+def _scale(pixels: Tensor, size: InputSize) -> Tensor:
     if pixels.shape[1:] == (size.height, size.width):
         return pixels
     # Only the CPU resizes uint8, and there it takes a quarter of the memory of float32.
@@ -102,8 +93,6 @@ def _segmentation(
     logits: Tensor, size: InputSize, stride: tuple[float, float], photo: tuple[int, ...], confidence: bool
 ) -> Segmentation:
     content = (size.height / stride[0], size.width / stride[1])
-    shape = (photo[0], photo[1])
-    logits = logits.contiguous()
-    labels, pixels = upsample_labels(logits, content, shape)
-    certainty = upsample_confidence(logits, content, shape).cpu().numpy() if confidence else None
-    return Segmentation(labels.cpu().numpy(), pixels.cpu().numpy(), certainty)
+    upsampled = upsample(logits, content, (photo[0], photo[1]), confidence=confidence)
+    certainty = None if upsampled.confidence is None else upsampled.confidence.cpu().numpy()
+    return Segmentation(upsampled.labels.cpu().numpy(), upsampled.pixels.cpu().numpy(), certainty)

@@ -22,11 +22,11 @@ class InputSize:
         return self.padded_height, self.padded_width
 
 
-def input_size(height: int, width: int, *, long_side: int, grid: int) -> InputSize:
-    """Scale so that the long side is at most `long_side`, never up; then pad right and bottom to multiples of `grid`.
+def input_size(height: int, width: int, *, long_side: int, grid: int, enlarge: float = 1.0) -> InputSize:
+    """Scale the long side to `long_side`, up by at most `enlarge`; then pad right and bottom to multiples of `grid`.
 
     A side never falls below one pixel: a 1 x 5000 photo at long_side 480 becomes 1 x 480.
     """
-    scale = min(Fraction(1), Fraction(long_side, max(height, width)))
+    scale = min(Fraction(enlarge), Fraction(long_side, max(height, width)))
     scaled_height, scaled_width = max(1, round(height * scale)), max(1, round(width * scale))
     return InputSize(scaled_height, scaled_width, -(-scaled_height // grid) * grid, -(-scaled_width // grid) * grid)

@@ -1,21 +1,98 @@
 """From a checkpoint on disk to an engine: all that a host of engines needs of the weights."""
 
+import logging
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from models.engine.engine import Engine
+from models.engine.network import EagerNetwork, Network
+from models.engine.precision import default_device
 from models.weights.checkpoint import Checkpoint, CheckpointError
 from models.weights.library import UnknownModelError, find, library
 from models.zoo.registry import UnknownArchitectureError, build
 
-__all__ = ["Checkpoint", "CheckpointError", "UnknownModelError", "find", "library", "load_engine", "load_network"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "UnknownModelError",
+    "compilable",
+    "compile_checkpoint",
+    "compiled",
+    "find",
+    "library",
+    "load_engine",
+    "load_network",
+]
+logger = logging.getLogger("segserve")
 
 
 def load_engine(
-    checkpoint: Checkpoint, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    cache_dir: Path | None = None,
+    wait: bool = True,
 ) -> Engine:
-    """The checkpoint's network, ready to run. Raises CheckpointError, as `load_network` does."""
-    return Engine(load_network(checkpoint), checkpoint.card.preprocessing, device=device, dtype=dtype)
+    """The checkpoint's network, ready to run: compiled on a CPU, eager elsewhere.
+
+    The first time on a machine compiling takes some seconds; later the compiled network comes from `cache_dir`
+    (None: SEGSERVE_CACHE_DIR or the user's cache). With wait=False that first engine is eager (see background.py), and
+    a network that will not compile stays so; a log line says it. Raises CheckpointError, as `load_network` does.
+    """
+    device = device or default_device()
+    network: Network | None = None
+    if device.type == "cpu":
+        network = compiled(checkpoint, dtype=dtype, cache_dir=cache_dir, make=wait)
+    if network is None:
+        network = EagerNetwork(load_network(checkpoint), device=device, dtype=dtype)
+    return Engine(network, checkpoint.card.preprocessing)
+
+
+def compilable(engine: Engine) -> bool:
+    """Whether a compiled network could take the place of the engine's."""
+    return engine.network.kind == "eager" and engine.network.device.type == "cpu"
+
+
+def compiled(
+    checkpoint: Checkpoint, *, dtype: torch.dtype | None = None, cache_dir: Path | None = None, make: bool = True
+) -> Network | None:
+    """The compiled network from the cache; what is not there is made first (make=True) or None.
+
+    Also None, with a log line that says why, where the network cannot be compiled. Raises CheckpointError.
+    """
+    try:
+        from models.engine.compilation import graph_path
+        from models.engine.compiled_network import CompiledNetwork
+
+        path = graph_path(checkpoint, cache_dir)
+        if not path.exists():
+            if not make:
+                return None
+            compile_checkpoint(checkpoint, cache_dir)
+        return CompiledNetwork(path, dtype=dtype)
+    except CheckpointError:
+        raise
+    # OpenVINO, PyTorch and the file system fail in ways of their own; in all of them plain PyTorch still works.
+    except Exception as error:
+        card = checkpoint.card
+        logger.warning("%s@%s runs on the eager engine, as it cannot be compiled: %s", card.name, card.version, error)
+        return None
+
+
+def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
+    """Make the checkpoint's graph unless the cache has it, and return where it is.
+
+    Raises CheckpointError, and what `make_graph` raises.
+    """
+    from models.engine.compilation import graph_path, make_graph
+
+    path = graph_path(checkpoint, cache_dir)
+    if not path.exists():
+        make_graph(load_network(checkpoint), path)
+    return path
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:

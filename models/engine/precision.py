@@ -12,4 +12,6 @@ def best_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     features = torch.cpu.get_capabilities()
-    return torch.bfloat16 if features.get("amx_bf16") or features.get("avx512_bf16") else torch.float32
+    native = features.get("amx_bf16") or features.get("avx512_bf16")
+    # oneDNN can be told (ONEDNN_MAX_CPU_ISA) to do without.
+    return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32

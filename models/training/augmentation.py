@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.training.copy_paste import Donor, paste
 from models.training.recipe import Recipe
 from models.weights.card import Preprocessing
 
@@ -26,14 +27,16 @@ class Augmentation:
     preprocessing: Preprocessing
 
     def __call__(
-        self, photo: NDArray[np.uint8], labels: NDArray[np.uint8], random: np.random.Generator
+        self,
+        photo: NDArray[np.uint8],
+        labels: NDArray[np.uint8],
+        random: np.random.Generator,
+        donor: Donor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        low, high = self.recipe.scale
-        scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
-        photo, labels = resize(photo, labels, scale)
-        photo, labels = crop(photo, labels, self.recipe.crop, random)
-        if random.random() < self.recipe.flip:
-            photo, labels = photo[:, ::-1], labels[:, ::-1]
+        """donor: a photo, its labels and the classes whose pixels are pasted."""
+        photo, labels = self._cut(photo, labels, random)
+        if donor is not None:
+            photo, labels = paste(photo, labels, *self._cut(donor.photo, donor.labels, random), donor.classes)
         colours = photo.astype(np.float32) / np.float32(255)
         if self.recipe.photometric > 0:
             colours = jitter_colours(colours, self.recipe.photometric, random)
@@ -47,15 +50,30 @@ class Augmentation:
         targets[: photo.shape[0], : photo.shape[1]] = torch.from_numpy(labels.astype(np.int64))
         return inputs, targets
 
+    def _cut(
+        self, photo: NDArray[np.uint8], labels: NDArray[np.uint8], random: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        low, high = self.recipe.scale
+        scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
+        height, width = self.recipe.crop
+        # Cut out first: to enlarge what will be thrown away costs more than all the rest.
+        window = (max(1, round(height / scale)), max(1, round(width / scale)))
+        photo, labels = resize(*crop(photo, labels, window, random), scale, self.recipe.crop)
+        return (photo[:, ::-1], labels[:, ::-1]) if random.random() < self.recipe.flip else (photo, labels)
+
 
 def resize(
-    photo: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float
+    photo: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float, largest: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The photo bilinearly (antialiased when it shrinks, as in the engine), the labels by the nearest pixel."""
-    size = (max(1, round(photo.shape[0] * scale)), max(1, round(photo.shape[1] * scale)))
-    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    """The photo bilinearly (antialiased when it shrinks, as in the engine), the labels by the nearest pixel.
+
+    largest: height and width that neither gets beyond.
+    """
+    sides = zip(labels.shape, largest, strict=True)
+    size = tuple(min(most, max(1, round(side * scale))) for side, most in sides)
+    pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None]
     resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
-    nearest = F.interpolate(torch.from_numpy(labels)[None, None], size, mode="nearest-exact")[0, 0].numpy()
+    nearest = F.interpolate(torch.from_numpy(labels.copy())[None, None], size, mode="nearest-exact")[0, 0].numpy()
     return resized, nearest
 
 
@@ -70,9 +88,10 @@ def crop(
 
 
 def jitter_colours(colours: NDArray[np.float32], strength: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """Gamma, brightness, contrast, saturation and a turn of the hue, of an H x W x 3 picture in 0..1."""
+    """Gamma, brightness, contrast, saturation, white balance and a turn of the hue, of an H x W x 3 picture in 0..1."""
     gamma, brightness, contrast, saturation = np.exp(random.uniform(-0.5, 0.5, 4) * strength).astype(np.float32)
-    colours = colours**gamma * brightness
+    balance = np.exp(random.uniform(-0.15, 0.15, 3) * strength).astype(np.float32)
+    colours = colours**gamma * (brightness * balance)
     mean = colours.mean(dtype=np.float32)
     colours = (colours - mean) * contrast + mean
     grey = (colours @ _LUMA)[..., None]

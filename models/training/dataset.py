@@ -80,13 +80,10 @@ class SegmentationFolder:
         except (ImageError, ValueError) as error:
             raise DataError(f"{path}: {error}") from error
 
-    def class_shares(self) -> NDArray[np.float64]:
-        """The share of the labelled pixels that each class has. Reads every label map."""
-        pixels = np.zeros(256, dtype=np.int64)
-        for index in range(len(self)):
-            pixels += np.bincount(self._read_labels(index).ravel(), minlength=256)
-        counted = pixels[: len(self.label_set.classes)]
-        if not counted.any():
+    def class_pixels(self) -> NDArray[np.int64]:
+        """Photos x classes: how many pixels of each class a photo has. Reads every label map."""
+        counts = [np.bincount(self._read_labels(index).ravel(), minlength=256) for index in range(len(self))]
+        pixels: NDArray[np.int64] = np.stack(counts)[:, : len(self.label_set.classes)]
+        if not pixels.any():
             raise DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")
-        shares: NDArray[np.float64] = counted / counted.sum()
-        return shares
+        return pixels

@@ -26,6 +26,7 @@ from models.engine.loading import load_engine
 from models.engine.precision import best_dtype, default_device
 from models.labelsets import load as load_label_set
 from models.training.augmentation import Augmentation
+from models.training.copy_paste import Donor, Donors
 from models.training.curve import plot_curve
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
@@ -46,12 +47,15 @@ class RunError(Exception):
 class Views(Dataset[tuple[Tensor, Tensor]]):
     """Augmented photos, indexed by (epoch, photo)."""
 
-    def __init__(self, photos: SegmentationFolder, augmentation: Augmentation, seed: int) -> None:
-        self.photos, self.augmentation, self.seed = photos, augmentation, seed
+    def __init__(self, photos: SegmentationFolder, augmentation: Augmentation, donors: Donors) -> None:
+        self.photos, self.augmentation, self.donors, self.recipe = photos, augmentation, donors, augmentation.recipe
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        return self.augmentation(*self.photos[index], np.random.default_rng((self.seed, epoch, index)))
+        random = np.random.default_rng((self.recipe.seed, epoch, index))
+        chosen = self.donors.choose(random) if random.random() < self.recipe.copy_paste else None
+        donor = None if chosen is None else Donor(*self.photos[chosen], self.donors.classes)
+        return self.augmentation(*self.photos[index], random, donor)
 
 
 class Run:
@@ -88,11 +92,12 @@ class Run:
             label_set=recipe.label_set,
             num_classes=len(label_set.classes),
             input_size=(height, width),
-            preprocessing=Preprocessing(long_side=recipe.long_side),
+            preprocessing=Preprocessing(long_side=recipe.long_side, enlarge=recipe.enlarge),
             licence=recipe.licence,
             data=recipe.data,
         )
-        self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), recipe.seed)
+        pixels = self.train_set.class_pixels()
+        self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), Donors(pixels))
         if len(self.train_set) < 2:
             raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
         self.batch_size = min(recipe.batch_size, len(self.train_set))
@@ -109,7 +114,7 @@ class Run:
         self.network = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
         self.optimiser = make_optimiser(network, recipe)
-        self.loss = SegmentationLoss(recipe, self.train_set.class_shares()).to(self.device)
+        self.loss = SegmentationLoss(recipe, pixels.sum(0) / pixels.sum()).to(self.device)
         self.step, self.best = 0, -1.0
         self.losses: list[float] = []
         self._open(resume)
@@ -165,7 +170,8 @@ class Run:
     def _validate(self, rate: float, seconds: float) -> None:
         last = self.out / "last.safetensors"
         save(self.average.module, self.card, last)
-        result = evaluate(load_engine(Checkpoint.open(last), device=self.device), self.val_set)
+        # Compiling would cost more than it saves, and fill the cache with networks of one use.
+        result = evaluate(load_engine(Checkpoint.open(last), device=self.device, wait=False), self.val_set)
         if result.miou > self.best:
             self.best = result.miou
             save(self.average.module, self._scored(result), self.out / "best.safetensors")

@@ -46,14 +46,18 @@ class Recipe(BaseModel):
     seed: int = 0
     long_side: int = Field(gt=0)
     """Photos are scaled down to this long side for validation and serving."""
+    enlarge: float = Field(default=1.0, ge=1, le=4)
+    """Smaller ones are scaled up towards it by at most this factor."""
 
     crop: tuple[PositiveInt, PositiveInt]
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
-    """Scale jitter, uniform in the logarithm."""
+    """Of the photo's own size: scale jitter, uniform in the logarithm."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a left-right flip."""
     photometric: float = Field(default=0.0, ge=0, le=1)
-    """Strength of the brightness, contrast, saturation, hue and gamma jitter; 0 is none."""
+    """Strength of the brightness, contrast, saturation, hue, white balance and gamma jitter; 0 is none."""
+    copy_paste: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a view gets the pixels of rare classes of another photo's view (Ghiasi et al. 2021)."""
 
     optimiser: Literal["sgd", "adamw"]
     learning_rate: float = Field(gt=0)
@@ -77,6 +81,8 @@ class Recipe(BaseModel):
     """But always at least this share of the pixels, the hardest."""
     jaccard: float = Field(default=0.0, ge=0)
     """Weight of the soft Jaccard term beside the cross entropy."""
+    loss_step: int = Field(default=1, ge=1)
+    """The loss looks at every so many rows and columns. Neighbours say much the same: 3 takes a ninth of the work."""
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:

@@ -16,6 +16,8 @@ class Preprocessing(_Frozen):
 
     long_side: int = Field(gt=0)
     """The longest side, in pixels, at which the network was trained and scored; larger photos are scaled down to it."""
+    enlarge: float = Field(default=1.0, ge=1, le=4)
+    """Smaller photos are scaled up towards `long_side` by at most this factor: thin things need pixels."""
     grid: int = Field(default=32, gt=0)
     """Both sides of the input are padded to multiples of this many pixels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

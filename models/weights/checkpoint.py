@@ -20,7 +20,7 @@ CARD_KEY = "segserve"
 _SHOWN = 5
 
 
-class CheckpointError(Exception):
+class CheckpointError(ValueError):
     """A checkpoint that cannot be read or does not fit; the message says which and why."""
 
 

@@ -7,7 +7,7 @@ Any input size of at least 1 x 1 works.
 import torch
 from torch import Tensor, nn
 
-from models.zoo.layers import ASPP, Conv3x3, ConvNorm, init_weights, resize_to, separable3x3
+from models.zoo.layers import ASPP, Conv3x3, ConvNorm, init_weights, separable3x3, upsample
 from models.zoo.resnet import Depth, ResNet
 
 RATES = (12, 24, 36)
@@ -50,6 +50,6 @@ class DeepLabV3Plus(nn.Module):
 
     def forward(self, photo: Tensor) -> Tensor:
         fine, coarse = self.backbone(photo)
-        context = resize_to(self.aspp(coarse), fine, "bilinear")
+        context = upsample(self.aspp(coarse), 4, fine, "bilinear")
         logits: Tensor = self.classifier(self.decoder(torch.cat([context, self.lateral(fine)], 1)))
         return logits

@@ -19,7 +19,7 @@ from models.zoo.layers import (
     halve,
     init_weights,
     max_pool,
-    resize_to,
+    upsample,
 )
 
 # EfficientNet-B0's stages (Tan & Le 2019, Table 1): kernel, stride, expansion, channels, repeats.
@@ -83,8 +83,8 @@ class ESeg(nn.Module):
         levels = self.bifpn(levels)
         weights = self.level_weights.softmax(0)
         fused = levels[0] * weights[0]
-        for weight, level in zip(weights[1:], levels[1:], strict=True):
-            fused = fused + weight * resize_to(level, fused, "bilinear")
+        for finer, (weight, level) in enumerate(zip(weights[1:], levels[1:], strict=True), start=1):
+            fused = fused + weight * upsample(level, 2**finer, fused, "bilinear")
         logits: Tensor = self.classifier(fused)
         return logits
 
@@ -182,7 +182,7 @@ class BiFPN(nn.Module):
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         down = list(levels)
         for i in range(len(levels) - 2, -1, -1):
-            down[i] = self.top_down[i](levels[i], resize_to(down[i + 1], levels[i], "nearest"))
+            down[i] = self.top_down[i](levels[i], upsample(down[i + 1], 2, levels[i], "nearest"))
         up = down[:1]
         for i, node in enumerate(self.bottom_up, start=1):
             inputs = [levels[i], halve(up[-1], max_pool)]

@@ -164,7 +164,7 @@ class SpineNet(nn.Module):
         maps: list[Tensor] = [self.start(photo)]
         maps.append(self.second(maps[0]))
         for row, node in zip(self.rows, self.nodes, strict=True):
-            size = [-(-side // row.stride) for side in photo.shape[2:]]
+            size = [(side + row.stride - 1) // row.stride for side in photo.shape[2:]]
             maps.append(node(maps[-1], maps[row.parent], size))
         return maps[-1]
 

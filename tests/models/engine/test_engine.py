@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.engine.engine import Engine, Photo
 from models.engine.loading import find, load_engine
+from models.engine.network import EagerNetwork
 from models.weights.card import Preprocessing
 from tests.conftest import in_colours
 from tests.models.colour_network import ColourNetwork
@@ -23,7 +24,7 @@ def network() -> ColourNetwork:
 @pytest.fixture
 def engine(network: ColourNetwork) -> Engine:
     """Labels photos drawn in the colours of the classes without an error."""
-    return Engine(network, Preprocessing(long_side=96), dtype=torch.float32)
+    return Engine(EagerNetwork(network, dtype=torch.float32), Preprocessing(long_side=96))
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,16 @@ def test_a_photo_is_scaled_down_to_the_long_side_and_padded_to_the_grid(
     assert size.bucket == (size.padded_height, size.padded_width)
 
 
+@pytest.mark.parametrize(
+    ("photo", "expected"), [((360, 480), (540, 720)), ((600, 800), (720, 960)), ((3000, 4000), (720, 960))]
+)
+def test_small_photos_are_enlarged_as_far_as_told_and_never_beyond_the_long_side(
+    photo: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    size = input_size(*photo, long_side=960, grid=32, enlarge=1.5)
+    assert (size.height, size.width) == expected
+
+
 @given(height=sides, width=sides, long_side=st.integers(1, 4096))
 def test_the_aspect_is_kept_to_half_a_pixel(height: int, width: int, long_side: int) -> None:
     size = input_size(height, width, long_side=long_side, grid=32)

@@ -1,9 +1,10 @@
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.engine.loading import Checkpoint, CheckpointError, find, load_engine
+from models.engine.loading import Checkpoint, CheckpointError, compilable, compiled, find, load_engine
 from models.weights.checkpoint import save
 from models.zoo.registry import build
 from tests.photos import street
@@ -12,7 +13,7 @@ from tests.photos import street
 def test_an_engine_has_the_checkpoints_preprocessing_and_precision(checkpoint_dir: Path) -> None:
     checkpoint = find("tiny", checkpoint_dir)
     engine = load_engine(checkpoint, device=torch.device("cpu"), dtype=torch.float32)
-    assert (engine.preprocessing, engine.dtype) == (checkpoint.card.preprocessing, torch.float32)
+    assert (engine.preprocessing, engine.network.dtype) == (checkpoint.card.preprocessing, torch.float32)
     [segmentation] = engine.run([street(60, 80)])
     assert segmentation.labels.shape == (60, 80)
     assert len(segmentation.pixels) == 11
@@ -35,3 +36,25 @@ def test_weights_of_another_architecture_do_not_load(checkpoint_dir: Path, tmp_p
     save(build("eseg-lite-m", 11), find("tiny", checkpoint_dir).card, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match="does not fit eseg-lite-s with 11 classes"):
         load_engine(Checkpoint.open(tmp_path / "x.safetensors"))
+
+
+def test_what_waits_is_compiled_and_what_does_not_is_eager_until_it_is(checkpoint_dir: Path, tmp_path: Path) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    assert compiled(checkpoint, cache_dir=tmp_path, make=False) is None
+    eager = load_engine(checkpoint, cache_dir=tmp_path, wait=False)
+    assert (eager.network.kind, compilable(eager)) == ("eager", True)
+    assert list(tmp_path.iterdir()) == []
+    waited = load_engine(checkpoint, cache_dir=tmp_path)
+    assert (waited.network.kind, compilable(waited)) == ("compiled", False)
+    assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "compiled"
+
+
+def test_without_openvino_it_runs_eagerly_and_says_so(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("models.engine.compilation", "models.engine.compiled_network"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    engine = load_engine(find("tiny", checkpoint_dir), cache_dir=tmp_path)
+    assert engine.network.kind == "eager"
+    assert "tiny@1 runs on the eager engine, as it cannot be compiled: " in caplog.text

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.training.augmentation import Augmentation, crop, jitter_colours, resize
+from models.training.copy_paste import Donor
 from models.training.recipe import Recipe
 from models.weights.card import Preprocessing
 from tests.conftest import in_colours
@@ -110,11 +111,28 @@ def test_views_derive_from_the_generator_alone(recipe: MakeRecipe) -> None:
 
 
 def test_resized_labels_are_the_nearest_pixels() -> None:
-    photo, labels = resize(street(4, 22), stripes(4, 22), 0.5)
+    photo, labels = resize(street(4, 22), stripes(4, 22), 0.5, (99, 99))
     assert photo.shape == (2, 11, 3)
     assert labels.tolist() == [stripes(1, 22)[0, 1::2].tolist()] * 2
-    _, labels = resize(street(2, 4), stripes(2, 4), 2)
+    _, labels = resize(street(2, 4), stripes(2, 4), 2, (99, 99))
     assert labels[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_window_of_an_enlarged_photo_shows_less_of_it(recipe: MakeRecipe) -> None:
+    augment = Augmentation(recipe(crop=(40, 40), scale=(4.0, 4.0), flip=0.0, photometric=0.0), PREPROCESSING)
+    _, targets = augment(street(40, 40), stripes(40, 40), np.random.default_rng(0))
+    assert (targets != 255).all()
+    first = int(targets[0, 0])
+    assert targets[0].tolist() == [(first + column // 4) % 11 for column in range(40)]
+
+
+def test_pasted_pixels_are_the_donors(recipe: MakeRecipe) -> None:
+    augment = Augmentation(recipe(crop=(8, 11), scale=(1.0, 1.0), flip=0.0, photometric=0.0), PREPROCESSING)
+    donor = Donor(in_colours(stripes(8, 11)), stripes(8, 11), np.array([2, 7]))
+    zeros = np.zeros((8, 11), np.uint8)
+    inputs, targets = augment(in_colours(zeros), zeros, np.random.default_rng(0), donor)
+    assert targets[0].tolist() == [0, 0, 2, 0, 0, 0, 0, 7, 0, 0, 0]
+    assert np.array_equal(pixels_of(inputs), in_colours(targets.numpy().astype(np.uint8)))
 
 
 def test_every_window_can_be_cropped() -> None:

@@ -52,11 +52,10 @@ def test_jpegs_count_and_other_files_do_not(dataset_dir: Path, tmp_path: Path) -
     ]
 
 
-def test_class_shares_are_of_the_labelled_pixels(dataset_dir: Path) -> None:
+def test_pixels_are_counted_by_photo_and_class(dataset_dir: Path) -> None:
     dataset = SegmentationFolder(dataset_dir, "train", CAMVID)
-    labels = np.concatenate([labels.ravel() for _, labels in dataset])
-    expected = [np.mean(labels[labels != 255] == c) for c in range(11)]
-    np.testing.assert_allclose(dataset.class_shares(), expected)
+    expected = [[np.sum(labels == c) for c in range(11)] for _, labels in dataset]
+    assert dataset.class_pixels().tolist() == expected
 
 
 def no_photos(folder: Path) -> None:
@@ -112,7 +111,7 @@ def test_a_split_without_a_labelled_pixel_is_refused(dataset_dir: Path, tmp_path
     for path in (tmp_path / "val/labels").iterdir():
         path.write_bytes(encode_label_map(np.full((48, 64), 11, np.uint8), CAMVID.palette))
     with pytest.raises(DataError, match="all are ignored"):
-        SegmentationFolder(tmp_path, "val", CAMVID).class_shares()
+        SegmentationFolder(tmp_path, "val", CAMVID).class_pixels()
 
 
 def test_leaving_out_everything_is_told_apart_from_an_empty_folder(dataset_dir: Path) -> None:

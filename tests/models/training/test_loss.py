@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.training.loss import SegmentationLoss, soft_jaccard
+from models.training.loss import SegmentationLoss, soft_jaccard, upsample_sparsely
 from models.training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -100,3 +100,20 @@ def test_the_jaccard_term_is_added_by_its_weight(recipe: MakeRecipe) -> None:
     wide = [x.repeat_interleave(3, -1).repeat_interleave(3, -2) for x in (logits, labels)]
     with_it, without = (SegmentationLoss(recipe(jaccard=weight), HALF_AND_HALF)(*wide) for weight in (2.0, 0.0))
     assert (with_it - without).item() == pytest.approx(2 * soft_jaccard(logits, labels).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("size", "step"), [((24, 40), 1), ((25, 41), 3), ((3, 5), 2), ((7, 9), 100)])
+def test_logits_are_upsampled_where_the_loss_looks(size: tuple[int, int], step: int) -> None:
+    logits = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    everywhere = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample_sparsely(logits, size, step), everywhere[..., ::step, ::step])
+
+
+def test_a_loss_of_every_third_pixel_looks_at_no_other(recipe: MakeRecipe) -> None:
+    criterion = SegmentationLoss(recipe(loss_step=3, jaccard=1.0), HALF_AND_HALF)
+    logits = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(1, 9, 9, dtype=torch.int64)
+    seen, unseen = labels.clone(), labels.clone()
+    seen[0, 3, 6], unseen[0, 4, 6] = 1, 1
+    assert criterion(logits, unseen) == criterion(logits, labels)
+    assert criterion(logits, seen) != criterion(logits, labels)

@@ -14,8 +14,8 @@ from models.zoo.layers import (
     halve,
     init_weights,
     max_pool,
-    resize_to,
     separable3x3,
+    upsample,
 )
 
 
@@ -47,11 +47,19 @@ def test_max_pool_takes_the_largest() -> None:
     assert halve(x, max_pool).flatten().tolist() == [4, 5, 7, 8]
 
 
-def test_resize_to_nearest_and_bilinear() -> None:
+def test_upsampling_nearest_and_bilinear() -> None:
     x, like = torch.tensor([[[[0.0, 4.0]]]]), torch.empty(1, 1, 1, 4)
-    assert resize_to(x, like, "nearest").flatten().tolist() == [0, 0, 4, 4]
-    assert resize_to(x, like, "bilinear").flatten().tolist() == [0, 1, 3, 4]
-    assert resize_to(x, x, "bilinear") is x
+    assert upsample(x, 2, like, "nearest")[0, 0, 0].tolist() == [0, 0, 4, 4]
+    assert upsample(x, 2, like, "bilinear")[0, 0, 0].tolist() == [0, 1, 3, 4]
+    assert torch.equal(upsample(x, 1, x, "bilinear"), x)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_what_a_cell_says_stays_in_its_place_whatever_the_size(mode: str) -> None:
+    x = torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    whole = upsample(x, 4, torch.empty(1, 1, 12, 20), mode)
+    cut = upsample(x, 4, torch.empty(1, 1, 9, 18), mode)
+    assert torch.equal(cut, whole[..., :9, :18])
 
 
 def test_squeeze_excite_scales_whole_channels() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models.engine.engine import Engine
+from models.engine.network import EagerNetwork
 from models.weights.card import Card, Preprocessing
 from models.weights.checkpoint import Checkpoint, save
 from models.zoo.registry import ARCHITECTURES, UnknownArchitectureError, architecture, build
@@ -92,7 +93,7 @@ def test_each_family_labels_photos_of_mixed_sizes(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build(name, 5)
-    engine = Engine(network, Preprocessing(long_side=96), device=torch.device("cpu"), dtype=torch.float32)
+    engine = Engine(EagerNetwork(network, device=torch.device("cpu"), dtype=torch.float32), Preprocessing(long_side=96))
     photos = [street(*size) for size in ((48, 64), (33, 50), (64, 64), (200, 37), (1, 1))]
     together = engine.run(photos, confidence=True)
     for photo, segmentation in zip(photos, together, strict=True):

@@ -1,0 +1,108 @@
+"""Networks to OpenVINO graphs, each made once a machine and kept in a cache.
+
+A graph takes any batch and input size and holds no machine code: one a checkpoint is enough, whatever the CPU.
+"""
+
+import hashlib
+import os
+import tempfile
+import warnings
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import openvino
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
+
+from models.engine.batch_norm_folding import fold_batch_norm
+from models.engine.compiled_network import CompiledNetwork
+from models.weights.checkpoint import Checkpoint
+
+_MODELS = Path(__file__).parent.parent
+# Any size does, and a small one is quick.
+_TRACED = (1, 3, 64, 96)
+# What depends on a size is most likely to go wrong at odd ones.
+_CHECKED = ((1, 3, 37, 53), (2, 3, 96, 160), (1, 3, 1, 1))
+# Of the logits' norm; in float32, where only the order of sums differs.
+_TOLERANCE = 1e-3
+
+
+class CompilationError(Exception):
+    """A graph that does not compute what its network does."""
+
+
+def graph_path(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
+    """Where the checkpoint's graph is kept, by default in SEGSERVE_CACHE_DIR or else the user's cache.
+
+    Its name has a hash of all that it was made of: weights, code and versions.
+    """
+    card = checkpoint.card
+    made_of = hashlib.sha256(f"{checkpoint.sha256} {_code()} {torch.__version__} {openvino.__version__}".encode())
+    return (cache_dir or _default_cache_dir()) / f"{card.name}@{card.version}-{made_of.hexdigest()[:16]}" / "graph.xml"
+
+
+def make_graph(module: nn.Module, path: Path) -> None:
+    """Write the graph of `module` (float32, on the CPU; taken over) to `path`, whole or not at all.
+
+    Raises CompilationError if its logits are not those of the module, OSError, and whatever PyTorch and OpenVINO raise.
+    Processes that make the same graph at once do not disturb each other.
+    """
+    folded = fold_batch_norm(module.eval())
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent.parent) as unfinished:
+        graph = Path(unfinished) / path.parent.name / path.name
+        graph.parent.mkdir()
+        model = convert(folded, torch.zeros(_TRACED))
+        model.reshape([-1, 3, -1, -1])
+        openvino.serialize(model, graph)
+        _check(folded, graph)
+        try:
+            graph.parent.rename(path.parent)
+        except OSError:
+            # Another process may have been first.
+            if not path.exists():
+                raise
+
+
+@torch.inference_mode()
+def convert(module: nn.Module, example: Tensor) -> openvino.Model:
+    """The graph of `module` (in eval mode) for inputs of the example's size; `make_graph` says what it raises."""
+    with warnings.catch_warnings():
+        # Loops over a fixed number of levels are meant. PyTorch would rather export, but an export is for few sizes.
+        warnings.simplefilter("ignore", TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        decoder = TorchScriptPythonDecoder(module, example_input=example)
+    # openvino.convert_model does the same, and reports to its makers over the network.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model: openvino.Model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(example.shape))
+    return model
+
+
+@torch.inference_mode()
+def _check(module: nn.Module, graph: Path) -> None:
+    network = CompiledNetwork(graph, dtype=torch.float32)
+    for shape in _CHECKED:
+        photos = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        expected, found = module(photos), network(photos)
+        if found.shape != expected.shape or not (found - expected).norm() <= _TOLERANCE * expected.norm():
+            raise CompilationError(f"the compiled network does not compute what the network does at {tuple(shape)}")
+
+
+def _default_cache_dir() -> Path:
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("SEGSERVE_CACHE_DIR") or caches / "segserve")
+
+
+@cache
+def _code() -> str:
+    """A hash of the code that shapes a graph."""
+    sources = [*sorted((_MODELS / "zoo").glob("*.py")), *sorted((_MODELS / "engine").glob("*.py"))]
+    digest = hashlib.sha256(version("segserve").encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""Label upsampling beside interpolate and argmax, taking turns: on real logits, and on random ones, its worst case."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.engine.benchmark import PlainPyTorch, taking_turns
+from models.engine.engine import Photo
+from models.engine.label_upsampling import upsample
+
+
+@dataclass(frozen=True, slots=True)
+class UpsamplingComparison:
+    """Medians, in milliseconds, of all photos' logits to their label maps. Random logits have the same shape.
+
+    boundary_cells: share of the cells between four real logits whose classes differ. Agreements are shares of pixels
+    with equal labels; the two round differently, which shows where logits tie.
+    """
+
+    classes: int
+    boundary_cells: float
+    eager_upsample_ms: float
+    upsample_ms: float
+    upsample_speedup: float
+    upsample_agreement: float
+    random_eager_upsample_ms: float
+    random_upsample_ms: float
+    random_upsample_speedup: float
+    random_upsample_agreement: float
+
+
+@torch.inference_mode()
+def compare_upsampling(
+    plain: PlainPyTorch, dtype: torch.dtype, photos: Sequence[Photo], rounds: int
+) -> UpsamplingComparison:
+    """Plain PyTorch has logits in float32, NCHW; ours reads them as an engine of `dtype` makes them."""
+    size = (photos[0].shape[0], photos[0].shape[1])
+    logits = plain.logits(photos)
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    real, random = (_compare(x.to(dtype), size, rounds) for x in (logits, noise))
+    return UpsamplingComparison(logits.shape[1], _boundary_cells(logits.argmax(1).numpy()), *real, *random)
+
+
+def _compare(logits: Tensor, size: tuple[int, int], rounds: int) -> tuple[float, float, float, float]:
+    """eager ms, our ms, their ratio, agreement."""
+    nchw = logits.float()
+    nhwc = logits.contiguous(memory_format=torch.channels_last)
+    grid = (logits.shape[2], logits.shape[3])
+
+    def eager() -> Tensor:
+        return F.interpolate(nchw, size, mode="bilinear", align_corners=False).argmax(1)
+
+    def ours() -> Tensor:
+        return torch.stack([upsample(one, grid, size).labels for one in nhwc])
+
+    agreement = (eager() == ours()).double().mean().item()
+    theirs, own = taking_turns([eager, ours], rounds)
+    return round(theirs, 2), round(own, 2), round(theirs / own, 1), round(agreement, 6)
+
+
+def _boundary_cells(classes: NDArray[np.int64]) -> float:
+    """classes: N x h x w."""
+    corners = np.stack([classes[:, i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)])
+    return round(float((corners != corners[0]).any(0).mean()), 4)

@@ -1,0 +1,110 @@
+"""Graphs compute what their networks do, at any size; the cache holds whole ones alone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.engine.compilation import CompilationError, graph_path, make_graph
+from models.engine.compiled_network import CompiledNetwork
+from models.engine.loading import find
+from models.zoo.registry import build
+
+
+class Halves(nn.Module):
+    """A convolution; its result depends on the size at which it was traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        logits: Tensor = self.layer(photo)
+        return logits if photo.shape[2] == 64 else logits * 2
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+# All with `make prove-compilation`.
+NAMES = os.environ.get("COMPILED", "eseg-lite-s mobile-spinenet-s49-minus").split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_compute_the_same_compiled_at_any_size_and_batch(name: str, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build(name, 7).eval()
+    make_graph(module, tmp_path / "x" / "graph.xml")
+    network = CompiledNetwork(tmp_path / "x" / "graph.xml", dtype=torch.float32)
+    # Small ones after large ones: what is left in a buffer is no answer.
+    for shape in ((2, 3, 64, 160), (1, 3, 37, 53), (3, 3, 33, 1), (1, 3, 1, 1), (2, 3, 64, 160)):
+        photos = torch.randn(shape)
+        torch.testing.assert_close(network(photos), module(photos), rtol=1e-3, atol=1e-3)
+
+
+def test_bfloat16_in_gives_nearly_the_same_logits(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build("eseg-lite-s", 7).eval()
+    make_graph(module, tmp_path / "x" / "graph.xml")
+    network = CompiledNetwork(tmp_path / "x" / "graph.xml", dtype=torch.bfloat16)
+    photos = torch.randn(1, 3, 64, 96)
+    expected = module(photos)
+    found = network(photos.bfloat16().contiguous(memory_format=torch.channels_last))
+    assert (found - expected).norm() / expected.norm() < 0.05
+
+
+def test_a_graph_that_computes_something_else_is_refused_and_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(CompilationError, match=r"not compute what the network does at \(1, 3, 37, 53\)"):
+        make_graph(Halves(), tmp_path / "x" / "graph.xml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_making_the_same_graph_at_once_leaves_one_whole_graph(tmp_path: Path) -> None:
+    path = tmp_path / "x" / "graph.xml"
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(make_graph, module, path)
+        first.result()
+        make_graph(module, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert CompiledNetwork(path, dtype=torch.float32)(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
+def test_a_graphs_name_depends_on_the_weights(checkpoint_dir: Path, tmp_path: Path) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    path = graph_path(checkpoint, tmp_path)
+    assert path.parent.parent == tmp_path
+    assert path.parent.name.startswith("tiny@1-")
+    copied = tmp_path / "tiny@1.safetensors"
+    copied.write_bytes(checkpoint.path.read_bytes())
+    same = type(checkpoint).open(copied)
+    assert graph_path(same, tmp_path) == path
+    copied.write_bytes(copied.read_bytes()[:-1] + b"\x55")
+    assert graph_path(type(checkpoint).open(copied), tmp_path) != path
+
+
+def test_compiling_and_running_open_no_connection(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """OpenVINO brings telemetry, which must stay unused."""
+    program = f"""
+import socket, sys
+def refuse(*arguments):
+    raise AssertionError("a connection")
+socket.socket.connect = socket.getaddrinfo = refuse
+from pathlib import Path
+from models.engine.loading import find, load_engine
+engine = load_engine(find("tiny", Path({str(checkpoint_dir)!r})), cache_dir=Path({str(tmp_path)!r}))
+assert engine.network.kind == "compiled"
+assert not [m for m in sys.modules if m.startswith("requests")]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
