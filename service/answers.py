@@ -27,16 +27,24 @@ class AnswerFormat:
     def media_type(self) -> str:
         return {"json": "application/json", "labels": "image/png", "overlay": self.overlay_type}[self.output]
 
+    @property
+    def shows_photo(self) -> bool:
+        """Whether the answer is made of the photo's pixels too, not of its labels alone."""
+        return self.overlay or self.output == "overlay"
+
 
 def encode_answer(
     form: AnswerFormat,
     model: ModelInfo,
     label_set: LabelSet,
-    photo: Photo,
+    photo: Photo | None,
     segmentation: Segmentation,
     timing: dict[str, float],
 ) -> bytes:
-    """The body of the answer. timing: seconds by stage; json adds the seconds that its pictures took as "encode"."""
+    """The body of the answer. photo: needed where `form.shows_photo`.
+
+    timing: seconds by stage; json adds the seconds that its pictures took as "encode".
+    """
     if form.output == "labels":
         return encode_label_map(segmentation.labels, label_set.palette)
     if form.output == "overlay":
@@ -83,7 +91,8 @@ def _classes(label_set: LabelSet, segmentation: Segmentation) -> list[dict[str, 
     return [entry for _, entry in sorted(present, key=lambda pair: -pair[0])]
 
 
-def _overlay(form: AnswerFormat, label_set: LabelSet, photo: Photo, segmentation: Segmentation) -> bytes:
+def _overlay(form: AnswerFormat, label_set: LabelSet, photo: Photo | None, segmentation: Segmentation) -> bytes:
+    assert photo is not None
     return encode_overlay(photo, segmentation.labels, label_set.palette, alpha=form.alpha, media_type=form.overlay_type)
 
 

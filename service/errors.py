@@ -43,6 +43,12 @@ class KeyUnknown(ServiceError):
     status, cause = 403, "key-unknown"
 
 
+class KeyLimited(ServiceError):
+    """The key's own limit, whatever the service could do."""
+
+    status, cause = 429, "key-limited"
+
+
 class UnknownModel(ServiceError):
     status, cause = 404, "unknown-model"
 
@@ -120,7 +126,7 @@ def problem(
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
-def _service_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
+async def _service_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
     assert isinstance(error, ServiceError)
     headers, members = {}, {}
     if error.retry_after is not None:
@@ -134,18 +140,18 @@ def _service_error(request: Request, error: Exception) -> JSONResponse:  # noqa:
     return problem(error.status, str(error), cause=error.cause, headers=headers, **members)
 
 
-def _image_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
+async def _image_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
     status, cause = IMAGE_ERRORS[type(error)]
     return problem(status, str(error), cause=cause)
 
 
-def _validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in error.errors()]
     return problem(422, f"Correct these parameters: {'; '.join(faults)}.", cause=BadParameter.cause)
 
 
-def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     path = request.url.path
     detail = {
@@ -155,7 +161,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, detail, headers=error.headers)
 
 
-def _unexpected_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
+async def _unexpected_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 (the signature of a handler)
     # Sent outside all middleware, so its headers are not added for us.
     state = request.scope["state"]
     detail = f"An internal error: the log has the cause, near request {state['request_id']}."

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from images import decode, probe
+from images import decode, encode_grey, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
-from service.backends.base import Backend, BatchKey, Device, ModelInfo
+from service.backends.base import Backend, BatchKey, Device, DeviceLost, EncodedPhoto, ModelInfo, Photo
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.job import Ticket
@@ -23,6 +24,7 @@ from service.scheduling.priority import Priority
 from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Trace
 
 logger = logging.getLogger("segserve")
 T = TypeVar("T")
@@ -36,20 +38,28 @@ _BYTES_PER_PIXEL = 11
 _MEMORY_RETRY_SECONDS = 1.0
 # The larger of the two batches that a model is measured with at start.
 _WARM_UP_PHOTOS = 8
-# When the models may be loaded, for a client that came before.
+# When the models may be loaded, or a worker be back, for a client that came before.
 _START_SECONDS = 5.0
+# Between looks for a device, at start.
+_LOOK_SECONDS = 0.05
 NO_MEMORY = "The photos in work take all the memory that the service may use: try again."
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request for labels. seconds: until its deadline. long_side: None for the model's own."""
+    """A request for labels. seconds: until its deadline. long_side: None for the model's own.
+
+    request_id and traceparent: for the logs of whoever works on it. trace: its own, where traces are kept.
+    """
 
     model: ModelInfo
     form: AnswerFormat
     priority: Priority
     long_side: int | None
     seconds: float
+    request_id: str = ""
+    traceparent: str = ""
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,9 @@ class Pipeline:
         )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
         self._state: Literal["loading", "ready", "draining"] = "loading"
+        self._warm: set[tuple[str, str]] = set()
+        self._change = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def promised(self) -> int:
@@ -87,46 +100,106 @@ class Pipeline:
         return self._admission.promised
 
     async def start(self) -> None:
-        """Load and warm every model; that primes the latency model, so that the first requests are priced rightly."""
-        await self.backend.start()
-        for device in self.backend.devices:
-            for model in self.backend.models:
-                await self._warm_up(device, model)
-            self._scheduler.attach(device)
+        """Until a device is warm that serves the default model; then follow those that come and go."""
+        await self.backend.start(self._on_change)
+        await self._attach()
+        self._following = asyncio.create_task(self._follow())
+        while not self._hosted(self.settings.model):  # noqa: ASYNC110 (a worker may take minutes)
+            await asyncio.sleep(_LOOK_SECONDS)
         if self._state == "loading":
             self._state = "ready"
-            self.metrics.ready.set(1)
+            self._update_ready()
 
     def drain(self) -> None:
         """From now on refuse new photos; those that were admitted are finished."""
         self._state = "draining"
-        self.metrics.ready.set(0)
+        self._update_ready()
+
+    def _on_change(self) -> None:
+        """What is gone gets no batch from here on; what is new is warmed first."""
+        for device in tuple(self._scheduler.devices):
+            if device not in self.backend.devices:
+                self._scheduler.detach(device)
+        self._update_ready()
+        self._change.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._change.wait()
+            self._change.clear()
+            try:
+                await self._attach()
+            except Exception:
+                logger.exception("a device could not be warmed up")
+
+    async def _attach(self) -> None:
+        """Warm and attach what is new; the first device of a kind primes the latency model.
+
+        The backend takes a device that is lost meanwhile out of service itself.
+        """
+        for device in tuple(self.backend.devices):
+            try:
+                for model in self.backend.models:
+                    if model.id in device.models and (device.id, model.id) not in self._warm:
+                        await self._warm_up(device, model)
+                        self._warm.add((device.id, model.id))
+            except DeviceLost as loss:
+                logger.warning("%s was lost while it was warmed up: %s", device.id, loss)
+                continue
+            if device in self.backend.devices and device not in self._scheduler.devices:
+                self._scheduler.attach(device)
+        present = {device.id for device in self.backend.devices}
+        self._warm = {(device, model) for device, model in self._warm if device in present}
+        self._update_ready()
 
     async def _warm_up(self, device: Device, model: ModelInfo) -> None:
-        photo = np.zeros((*model.input_size, 3), np.uint8)
+        photo: Photo | EncodedPhoto = np.zeros((*model.input_size, 3), np.uint8)
+        if self.backend.takes == "bytes":
+            photo = EncodedPhoto(encode_grey(np.zeros(model.input_size, np.uint8)), "warm-up")
+            # Nothing is decoded here.
+            self._latencies.prime("decode", None, (1.0, 0.0), (1e8, 0.0))
         key = self.backend.batch_key(model, *model.input_size, long_side=None, confidence=False)
+        # The first run also pays for memory and kernels that the others find ready.
+        await device.run(key, [photo])
+        if self._latencies.silence((device.kind, model.id)) < math.inf:
+            return
         measured = []
         for photos in (1, min(_WARM_UP_PHOTOS, max(1, self.settings.batch_pixels // key.cost))):
-            # The first run also pays for memory and kernels that the others find ready.
             await device.run(key, [photo] * photos)
             started = time.perf_counter()
             await device.run(key, [photo] * photos)
-            measured.append((float(key.cost * photos), time.perf_counter() - started))
+            measured.append((float(key.cost * photos), max(0.0, time.perf_counter() - started - device.delay)))
         self._latencies.prime((device.kind, model.id), (key.height, key.width), *measured)
+
+    def _hosted(self, name: str) -> bool:
+        """Whether a device serves the model NAME or NAME@VERSION."""
+        ids = [model.id for model in self.backend.models if name in (model.name, model.id)]
+        return any(id in device.models for id in ids for device in self._scheduler.devices)
+
+    def _update_ready(self) -> None:
+        self.metrics.ready.set(self._state == "ready" and self._hosted(self.settings.model))
 
     async def stop(self) -> None:
         """Finish what runs and free everything."""
         self.drain()
+        if self._following:
+            self._following.cancel()
         await self._scheduler.stop()
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
 
-    def require_ready(self) -> None:
-        """Raises NotReady before the models are warm and while stopping."""
+    def require_ready(self, model: ModelInfo | None = None) -> None:
+        """Raises NotReady before the models are warm, while stopping, and while no device serves `model`.
+
+        Without `model` the default one counts.
+        """
+        name = model.id if model else self.settings.model
         if self._state == "loading":
             raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
         if self._state == "draining":
             raise NotReady("This instance is shutting down: try again.", retry_after=_START_SECONDS, close=True)
+        if not self._hosted(name):
+            raise NotReady(f"No worker for {name} is in service right now: try again.", retry_after=_START_SECONDS)
 
     def reserve(self, amount: int, own: int) -> None:
         """Take memory for a request that holds `own` bytes already. Raises Overloaded where there is none left."""
@@ -139,7 +212,7 @@ class Pipeline:
 
         Raises ServiceError and ImageError; cancel it when the client is gone.
         """
-        self.require_ready()
+        self.require_ready(order.model)
         info = probe(body, max_pixels=self.settings.max_pixels)
         pixels = info.width * info.height
         with self._admit(info.height, info.width, order) as ticket:
@@ -150,6 +223,8 @@ class Pipeline:
             finally:
                 self.memory.release(pixels * _BYTES_PER_PIXEL)
             took = time.perf_counter() - ticket.admitted
+            exemplar = order.trace.exemplar if order.trace else None
+            self.metrics.answer_seconds.labels(order.model.id, order.priority.name.lower()).observe(took, exemplar)
             self.metrics.prediction_ratio.labels(order.model.id).observe(took / (ticket.finish - ticket.admitted))
             return answer
 
@@ -187,13 +262,20 @@ class Pipeline:
         )
 
     async def _label(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
-        photo, decode_seconds = await self._in_codec_thread(lambda: decode(body, max_pixels=self.settings.max_pixels))
-        height, width = photo.shape[:2]
-        self._latencies.observe("decode", None, height * width, decode_seconds)
+        photo, decode_seconds = None, 0.0
+        if self.backend.takes == "pixels":
+            photo, decode_seconds = await self._decode(body)
+            height, width = photo.shape[:2]
+            self._latencies.observe("decode", None, height * width, decode_seconds)
+            # The probed size is from before the EXIF orientation, which may swap the sides.
+            ticket.key = self._batch_key(height, width, order)
         ticket.decode_seconds = 0.0
-        # The probed size is from before the EXIF orientation, which may swap the sides.
-        ticket.key = self._batch_key(height, width, order)
-        result = await self._scheduler.run(ticket, photo)
+        result = await self._scheduler.run(
+            ticket, EncodedPhoto(body, order.request_id, order.traceparent) if photo is None else photo
+        )
+        height, width = result.segmentation.labels.shape
+        if photo is None and order.form.shows_photo:
+            photo, decode_seconds = await self._decode(body)
         timing = {"decode": decode_seconds, "queue": result.queue_seconds, "infer": result.infer_seconds}
         label_set = load_label_set(order.model.label_set)
         encoded, encode_seconds = await self._in_codec_thread(
@@ -202,8 +284,15 @@ class Pipeline:
         self._latencies.observe("encode", order.form.media_type, height * width, encode_seconds)
         timing["encode"] = encode_seconds
         for stage, seconds in timing.items():
-            self.metrics.stage_seconds.labels(stage, order.model.id).observe(seconds)
+            self.metrics.stage_seconds.labels(stage, order.model.id).observe(
+                seconds, order.trace.exemplar if order.trace else None
+            )
+        if order.trace:
+            order.trace.add_stages(timing)
         return Answer(encoded, timing)
+
+    async def _decode(self, body: bytes) -> tuple[Photo, float]:
+        return await self._in_codec_thread(lambda: decode(body, max_pixels=self.settings.max_pixels))
 
     async def _in_codec_thread(self, work: Callable[[], T]) -> tuple[T, float]:
         """The result of `work`, and the seconds that it ran (not those that it waited for a thread)."""

@@ -19,14 +19,23 @@ class Settings(BaseSettings):
     """Address to listen on; 0.0.0.0 for every interface."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one and logs it."""
-    backend: Literal["local"] = "local"
-    """Where networks run: local, in this process."""
+    backend: Literal["local", "torchserve"] = "local"
+    """Where networks run: local, in this process; or torchserve, in TorchServe workers."""
+    workers_at: str = ""
+    """Where `segserve worker` runs, for the backend torchserve: http://HOST:PORT,... A name may stand for many
+    addresses that come and go. Without it this machine's own worker is started, and stopped with the service."""
     model: str = "eseg-lite-s"
     """Model of a request that names none: NAME (its newest version) or NAME@VERSION."""
     model_dir: Path | None = None
     """Folder with checkpoints of your own (NAME@VERSION.safetensors), served beside those that ship."""
+    cache_dir: Path | None = None
+    """Folder of compiled networks; by default segserve's in the user's cache folder."""
+    engine_wait: bool = False
+    """Be ready only when every network is compiled; otherwise one that never was on this machine is eager at first."""
     api_key_file: Path | None = None
     """File with the SHA-256 of each API key that POST /segment takes, one a line; without it anyone may ask."""
+    cors_origins: str = ""
+    """Origins whose pages may ask from a browser (https://label.example,...); none by default."""
     max_body_bytes: int = Field(default=32 * 2**20, gt=0)
     """Largest request body."""
     max_pixels: int = Field(default=50_000_000, gt=0)
@@ -47,5 +56,7 @@ class Settings(BaseSettings):
     """Time for accepted work to finish after SIGTERM, in seconds."""
     codec_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Threads that decode photos and encode answers; by default one a core."""
+    otlp_endpoint: str | None = None
+    """Collector that traces are sent to by OTLP over HTTP, such as http://collector:4318; without it there are none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log lines to write."""

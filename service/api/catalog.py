@@ -52,9 +52,9 @@ async def show_label_set(name: str) -> LabelSet:
 
 
 def _versions(name: str, pipeline: Pipeline) -> ModelVersions:
-    default = find_model(pipeline.settings.model, pipeline.backend.models)
+    default = pipeline.settings.model.partition("@")[0]
     versions = [Model(**(asdict(m) | {"version": str(m.version)})) for m in pipeline.backend.models if m.name == name]
-    return ModelVersions(name=name, default=name == default.name, versions=versions)
+    return ModelVersions(name=name, default=name == default, versions=versions)
 
 
 def _label_set(name: str) -> LabelSet:

@@ -1,7 +1,6 @@
 """GET /livez, /readyz and /metrics: for whoever runs the service."""
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.api.openapi import problems
 from service.api.schemas import Status
@@ -24,8 +23,13 @@ async def ready(request: Request) -> Status:
     return Status(status="ready")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
+)
 async def metrics(request: Request) -> Response:
-    """Prometheus' text format."""
+    """Prometheus' text format, or OpenMetrics where Accept names it."""
     pipeline: Pipeline = request.app.state.pipeline
-    return Response(pipeline.metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    content, media_type = pipeline.metrics.render(pipeline.backend.models, request.headers.get("accept", ""))
+    return Response(content, media_type=media_type)

@@ -29,7 +29,7 @@ REASONS = {
     413: "Too many bytes, or too many pixels.",
     415: "An image format that is not allowed.",
     422: "A bad parameter.",
-    429: "Refused: it would miss its deadline, or memory is short. Try again after Retry-After.",
+    429: "Refused: over its deadline, the memory or the API key's limit. Try again after Retry-After.",
     500: "An error of the service's own.",
     503: "Not ready: loading or stopping. Try again after Retry-After.",
     504: "The deadline passed.",
@@ -46,6 +46,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         if status in (429, 503):
             declared[status]["headers"] = _RETRY_AFTER
     return declared
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The OpenAPI declaration of a query that has the fields of `model`, none of them required."""
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema.pop("description"), "schema": schema}
+        for name, schema in model.model_json_schema()["properties"].items()
+    ]
 
 
 def install_openapi(app: FastAPI) -> None:

@@ -14,7 +14,7 @@ class SegmentQuery(BaseModel):
     output: Output | None = Field(None, description="What to answer with; without it the Accept header decides.")
     alpha: float = Field(0.5, ge=0, le=1, description="Strength of the colours in an overlay: 0 is the photo alone.")
     long_side: int | None = Field(
-        None, ge=1, description="Scale the photo down to this long side, in pixels, instead of the model's own."
+        None, ge=1, description="Scale the photo to this long side, in pixels, instead of the model's own."
     )
     timeout_ms: int | None = Field(None, ge=1, description="Deadline from the last body byte; clamped to the ceiling.")
     overlay: bool = Field(False, description="Put an overlay into a json answer.")
@@ -63,7 +63,7 @@ class Model(BaseModel):
     version: str
     label_set: str
     input_size: tuple[int, int] = Field(description="Height and width of the photos that it was scored on.")
-    long_side: int = Field(description="Larger photos are scaled down to this long side.")
+    long_side: int = Field(description="The long side at which the network sees larger photos.")
     licence: str = Field(description="What the weights may be used for.")
     data: str = Field(description="What the weights were trained on.")
     scores: dict[str, float]

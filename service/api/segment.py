@@ -2,28 +2,32 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, Literal
+from contextlib import nullcontext
+from typing import Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from service.answers import AnswerFormat
 from service.api.body import received_photo
 from service.api.catalog import find_model
+from service.api.keys import ApiKeys
 from service.api.negotiation import overlay_type, wanted_output
-from service.api.openapi import problems
+from service.api.openapi import problems, query_parameters
 from service.api.schemas import SegmentationAnswer, SegmentQuery
 from service.errors import BadParameter
 from service.pipeline import Answer, Order, Pipeline
 from service.scheduling.priority import Priority
 from service.settings import Settings
 from service.telemetry.requests import CLIENT_CLOSED_REQUEST
+from service.telemetry.tracing import Trace
 
 router = APIRouter()
 
-PriorityName = Literal["interactive", "normal", "batch"]
-
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 _BODY: dict[str, Any] = {
     "required": True,
@@ -40,6 +44,16 @@ _BODY: dict[str, Any] = {
         },
     },
 }
+_PARAMETERS = [
+    *query_parameters(SegmentQuery),
+    {
+        "name": "x-priority",
+        "in": "header",
+        "required": False,
+        "description": "Who goes first when devices are busy.",
+        "schema": {"type": "string", "enum": list(_PRIORITIES), "default": "normal"},
+    },
+]
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "model": SegmentationAnswer,
@@ -50,18 +64,26 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/segment", responses=_ANSWERS, openapi_extra={"requestBody": _BODY}, response_class=Response)
-async def segment(
-    request: Request,
-    query: Annotated[SegmentQuery, Query()],
-    x_priority: Annotated[PriorityName, Header(description="Who goes first when devices are busy.")] = "normal",
-) -> Response:
+# The parameters are declared and parsed here: FastAPI's way takes a seventh of the event loop's time for a request.
+@router.post(
+    "/segment",
+    responses=_ANSWERS,
+    openapi_extra={"parameters": _PARAMETERS, "requestBody": _BODY},
+    response_class=Response,
+)
+async def segment(request: Request) -> Response:
     """Label every pixel of a street photo."""
     pipeline: Pipeline = request.app.state.pipeline
-    if (keys := request.app.state.api_keys) is not None:
-        keys.check(request.headers)
+    keys: ApiKeys | None = request.app.state.api_keys
+    with keys.admitted(request.headers) if keys else nullcontext("") as key:
+        request.scope["state"]["key"] = key
+        return await _segment(request, pipeline)
+
+
+async def _segment(request: Request, pipeline: Pipeline) -> Response:
     pipeline.require_ready()
-    order = _order(query, ",".join(request.headers.getlist("accept")), Priority[x_priority.upper()], pipeline)
+    order = _order(request, pipeline)
+    pipeline.require_ready(order.model)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
@@ -75,8 +97,18 @@ async def segment(
     return Response(answer.body, media_type=order.form.media_type, headers={"Server-Timing": server_timing})
 
 
-def _order(query: SegmentQuery, accept: str, priority: Priority, pipeline: Pipeline) -> Order:
+def _order(request: Request, pipeline: Pipeline) -> Order:
     settings: Settings = pipeline.settings
+    state = request.scope["state"]
+    trace: Trace | None = state["trace"]
+    try:
+        query = SegmentQuery.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RequestValidationError([fault | {"loc": ("query", *fault["loc"])} for fault in error.errors()]) from error
+    priority = _PRIORITIES.get(request.headers.get("x-priority", "normal"))
+    if priority is None:
+        raise BadParameter("Correct x-priority: it may be 'interactive', 'normal' or 'batch'.")
+    accept = ",".join(request.headers.getlist("accept"))
     if query.long_side is not None and query.long_side > settings.max_long_side:
         raise BadParameter(f"long_side may be at most {settings.max_long_side} here.")
     output = query.output or wanted_output(accept)
@@ -94,24 +126,26 @@ def _order(query: SegmentQuery, accept: str, priority: Priority, pipeline: Pipel
         priority=priority,
         long_side=query.long_side,
         seconds=timeout_ms / 1000,
+        request_id=state["request_id"],
+        traceparent=trace.traceparent if trace else request.headers.get("traceparent", ""),
+        trace=trace,
     )
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -> Answer:
     """The result of `work`; cancels it and raises ClientDisconnect when the client hangs up first."""
-    working = asyncio.create_task(work)
-    listening = asyncio.create_task(_hung_up(receive))
     try:
-        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, listening):
-            task.cancel()
-        await asyncio.gather(working, listening, return_exceptions=True)
+        async with asyncio.timeout(None) as connected:
+            listening = asyncio.create_task(_expire_on_hang_up(connected, receive))
+            try:
+                return await work
+            finally:
+                listening.cancel()
+    except TimeoutError:
+        raise ClientDisconnect from None
 
 
-async def _hung_up(receive: Receive) -> None:
+async def _expire_on_hang_up(connected: asyncio.Timeout, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    connected.reschedule(0.0)

@@ -1,13 +1,27 @@
 """What the gateway asks of whatever hosts the networks: a changing set of devices, each running one batch at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Metric
 
 Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPhoto:
+    """A photo's own bytes, and by which ids its request is known in logs and traces."""
+
+    body: bytes
+    request_id: str = ""
+    traceparent: str = ""
+
+
+class DeviceLost(Exception):
+    """The device died with a batch, or stopped answering: of the photos nothing is known, and another may run them."""
 
 
 class Segmentation(Protocol):
@@ -65,13 +79,32 @@ class Device(Protocol):
     def id(self) -> str: ...
     @property
     def kind(self) -> str: ...
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        """One result a photo, in order. Raises whatever went wrong; the caller isolates the photo that caused it."""
+    @property
+    def models(self) -> Container[str]:
+        """The ids of those that it can run now."""
+        ...
+
+    @property
+    def delay(self) -> float:
+        """Seconds that a batch given now waits on its way, for others that share the device among them."""
+        ...
+
+    async def run(self, key: BatchKey, photos: Sequence[Any]) -> Sequence[Segmentation | Exception]:
+        """One result a photo, in order: of one that cannot be decoded, what `images` raises.
+
+        photos: as `Backend.takes` says. Raises DeviceLost; whatever else it raises is put down to the photos, and the
+        caller isolates the one at fault.
+        """
         ...
 
 
 class Backend(Protocol):
     """Hosts models on devices."""
+
+    @property
+    def takes(self) -> Literal["pixels", "bytes"]:
+        """What its devices are given: Photo or EncodedPhoto."""
+        ...
 
     @property
     def devices(self) -> Sequence[Device]:
@@ -86,10 +119,14 @@ class Backend(Protocol):
         """What a height x width photo needs of `model`; long_side None is the checkpoint's own."""
         ...
 
-    async def start(self) -> None:
-        """Load the models; afterwards `devices` is not empty."""
+    async def start(self, on_change: Callable[[], None]) -> None:
+        """Begin to host. on_change: called whenever devices, or the models of one, have changed."""
         ...
 
     async def stop(self) -> None:
         """Free everything; running batches are waited for."""
+        ...
+
+    def collect(self) -> Iterable[Metric]:
+        """Its own metrics, to be shown beside the gateway's."""
         ...

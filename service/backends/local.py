@@ -1,24 +1,47 @@
 """The embedded default: the engine in the gateway's own process, on its GPU or else on its CPU."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Literal, TypeVar
 
+import numpy as np
+from prometheus_client import Metric
+
+from models.engine.background import BackgroundError, compile_in_background
 from models.engine.engine import Engine, Segmentation
-from models.engine.loading import Checkpoint, library, load_engine
+from models.engine.loading import Checkpoint, compilable, compiled, library, load_engine
 from service.backends.base import BatchKey, ModelInfo, Photo
+
+logger = logging.getLogger("segserve")
+T = TypeVar("T")
 
 
 class LocalBackend:
-    """All checkpoints, shipped and in `model_dir`, on one device. Raises CheckpointError for a broken one."""
+    """All checkpoints, shipped and in `model_dir`, on one device. Raises CheckpointError for a broken one.
 
-    def __init__(self, model_dir: Path | None) -> None:
-        self._checkpoints = library(model_dir)
-        self.models = [_info(checkpoint) for checkpoint in self._checkpoints]
+    A network that was never compiled on this machine answers from the eager engine while it is being compiled in the
+    background (see models/engine/background.py); with wait=True `start` waits for it. preferred: NAME or NAME@VERSION
+    that is compiled first. cache_dir: see `load_engine`.
+    """
+
+    takes: Literal["pixels"] = "pixels"
+
+    def __init__(
+        self, model_dir: Path | None, *, preferred: str = "", cache_dir: Path | None = None, wait: bool = False
+    ) -> None:
+        self._checkpoints = {_id(checkpoint): checkpoint for checkpoint in library(model_dir)}
+        self.models = [_info(checkpoint) for checkpoint in self._checkpoints.values()]
         self.devices: list[LocalDevice] = []
+        self._preferred, self._cache_dir, self._wait = preferred, cache_dir, wait
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engines: dict[str, Engine] = {}
+        self._compiling: asyncio.Task[None] | None = None
 
     def batch_key(
         self, model: ModelInfo, height: int, width: int, *, long_side: int | None, confidence: bool
@@ -27,30 +50,80 @@ class LocalBackend:
         padded_height, padded_width = engine.input_size(height, width, long_side).bucket
         return BatchKey(model.id, padded_height, padded_width, long_side or model.long_side, confidence)
 
-    async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        for model, checkpoint in zip(self.models, self._checkpoints, strict=True):
-            self._engines[model.id] = await loop.run_in_executor(self._executor, load_engine, checkpoint)
+    async def start(self, on_change: Callable[[], None]) -> None:
+        load = partial(load_engine, cache_dir=self._cache_dir, wait=self._wait)
+        for id, checkpoint in self._checkpoints.items():
+            self._engines[id] = await self._in_engine_thread(partial(load, checkpoint))
+        self._show_kinds()
         self.devices.append(LocalDevice(self._engines, self._executor))
+        on_change()
+        if not self._wait:
+            self._compiling = asyncio.create_task(self._compile())
 
     async def stop(self) -> None:
         self.devices.clear()
+        if self._compiling:
+            self._compiling.cancel()
+            await asyncio.gather(self._compiling, return_exceptions=True)
         await asyncio.to_thread(self._executor.shutdown)
+
+    async def _compile(self) -> None:
+        """Put a compiled network in the place of each eager one, the preferred model's first."""
+        waiting = [id for id, engine in self._engines.items() if compilable(engine)]
+        waiting.sort(key=lambda id: self._preferred not in (id, self._checkpoints[id].card.name))
+        for id in waiting:
+            logger.info("%s runs on the eager engine until it is compiled, once on this machine", id)
+            started, checkpoint = time.monotonic(), self._checkpoints[id]
+            try:
+                await compile_in_background(checkpoint, self._cache_dir)
+            except BackgroundError as error:
+                logger.warning("%s stays on the eager engine, as it cannot be compiled: %s", id, error)
+                continue
+            # In the engine's own thread: no batch runs while it is replaced.
+            await self._in_engine_thread(partial(self._replace, self._engines[id], checkpoint))
+            self._show_kinds()
+            logger.info("%s runs on the compiled engine after %.1f s", id, time.monotonic() - started)
+
+    def _replace(self, engine: Engine, checkpoint: Checkpoint) -> None:
+        network = compiled(checkpoint, cache_dir=self._cache_dir, make=False)
+        if network:
+            # The first run of a size makes its kernels.
+            Engine(network, engine.preprocessing).run([np.zeros((*checkpoint.card.input_size, 3), np.uint8)])
+            engine.network = network
+
+    async def _in_engine_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _show_kinds(self) -> None:
+        self.models = [replace(model, engine=self._engines[model.id].network.kind) for model in self.models]
+
+    def collect(self) -> Iterable[Metric]:
+        return ()
 
 
 class LocalDevice:
     """The one device of this process; batches run in a thread of their own."""
 
+    delay = 0.0
+
     def __init__(self, engines: dict[str, Engine], executor: ThreadPoolExecutor) -> None:
         self._engines, self._executor = engines, executor
-        self.kind = next(iter(engines.values())).device.type
+        self.kind = next(iter(engines.values())).network.device.type
         self.id = f"local-{self.kind}"
+
+    @property
+    def models(self) -> Container[str]:
+        return self._engines.keys()
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
         engine = self._engines[key.model]
         return await asyncio.get_running_loop().run_in_executor(
             self._executor, lambda: engine.run(photos, confidence=key.confidence, long_side=key.long_side)
         )
+
+
+def _id(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.card.name}@{checkpoint.card.version}"
 
 
 def _info(checkpoint: Checkpoint) -> ModelInfo:

@@ -72,10 +72,13 @@ class Admission:
         encode = self._latencies.predict("encode", media_type, pixels)
         seconds = start - now + self._guard.excess(now) + device + encode
         finish = now + seconds * (1 + MARGIN_SHARE) + MARGIN_SECONDS
-        if finish > deadline and not self._should_probe(key):
+        in_time = finish <= deadline
+        if not in_time and not self._should_probe(key):
             alone = (decode + self._device_seconds(key, 1) + encode) * (1 + MARGIN_SHARE) + MARGIN_SECONDS
             raise Refused(finish - deadline, alone)
-        ticket = Ticket(key, priority, now, deadline, decode, start, finish, self._release)
+        # The estimates that a probe is to put right must not stop it.
+        latest = deadline - device - encode if in_time else deadline
+        ticket = Ticket(key, priority, now, deadline, decode, start, finish, latest, self._release)
         self._tickets[ticket] = None
         self._load[priority].add(now, self._share(key))
         return ticket
@@ -115,11 +118,16 @@ class Admission:
     def _device_seconds(self, key: BatchKey, photos: int) -> float:
         """Mean over the devices."""
         bucket = (key.height, key.width)
-        times = [self._latencies.predict((d.kind, key.model), bucket, key.cost * photos) for d in self._devices()]
-        return sum(times) / len(times)
+        times = [
+            d.delay + self._latencies.predict((d.kind, key.model), bucket, key.cost * photos)
+            for d in self._devices()
+            if key.model in d.models
+        ]
+        # Of photos that wait for a model that has just gone, nothing can be said.
+        return sum(times) / len(times) if times else 0.0
 
     def _should_probe(self, key: BatchKey) -> bool:
-        silence = min(self._latencies.silence((d.kind, key.model)) for d in self._devices())
+        silence = min((self._latencies.silence((d.kind, key.model)) for d in self._devices()), default=0.0)
         return not self._tickets and silence > PROBE_SECONDS
 
     def _release(self, ticket: Ticket) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from service.backends.base import BatchKey, Photo, Segmentation
+from service.backends.base import BatchKey, EncodedPhoto, Photo, Segmentation
 from service.scheduling.priority import Priority
 
 
@@ -23,6 +23,8 @@ class Ticket:
     """When it is predicted to reach a device; what the sojourn guard adds comes on top."""
     finish: float
     """When its answer is predicted to be made."""
+    latest: float
+    """When a device must have it, or its answer will miss the deadline."""
     release: Callable[["Ticket"], None]
     dispatched: bool = False
 
@@ -51,9 +53,15 @@ class Result:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A decoded photo that waits for a device."""
+    """A photo that waits for a device. retried: a device was lost with it."""
 
     ticket: Ticket
-    photo: Photo
+    photo: Photo | EncodedPhoto
     submitted: float
     future: "Future[Result]"
+    retried: bool = False
+
+    def give_up_if_hopeless(self, now: float) -> None:
+        """Too late for a device, it fails with TimeoutError: its time is for those that can still be in time."""
+        if now > self.ticket.latest and not self.future.done():
+            self.future.set_exception(TimeoutError())

@@ -5,9 +5,10 @@ All on one event loop and without locks: the queue changes only between awaits.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
-from service.backends.base import BatchKey, Device, Photo
+from service.backends.base import BatchKey, Device, DeviceLost, EncodedPhoto, Photo
 from service.scheduling.job import Job, Result, Ticket
 from service.scheduling.latency import LatencyModel
 from service.scheduling.queue import Queue
@@ -36,6 +37,7 @@ class Scheduler:
         self._devices: list[Device] = []
         self._idle: list[Device] = []
         self._free_at: dict[str, float] = {}
+        self._retries: deque[Job] = deque()
         self._abandoned = False
         self._running: dict[asyncio.Task[None], list[Job]] = {}
         self.guard = SojournGuard()
@@ -46,11 +48,12 @@ class Scheduler:
 
     def busy_until(self) -> float:
         """When the first device is predicted to be free, on the clock; in the past if one is."""
-        return min(self._free_at.get(device.id, 0.0) for device in self._devices)
+        return min((self._free_at.get(device.id, 0.0) for device in self._devices), default=0.0)
 
     def attach(self, device: Device) -> None:
         """Take a device into service."""
         self._devices.append(device)
+        self._metrics.devices.labels(device.kind).inc()
         # One that was detached and comes back may still run a batch.
         if device.id not in self._free_at:
             self._idle.append(device)
@@ -59,13 +62,15 @@ class Scheduler:
     def detach(self, device: Device) -> None:
         """Give a device no more batches; one that it runs is still waited for."""
         self._devices.remove(device)
+        self._metrics.devices.labels(device.kind).dec()
         if device in self._idle:
             self._idle.remove(device)
 
-    async def run(self, ticket: Ticket, photo: Photo) -> Result:
-        """Queue a photo (uint8, H x W x 3, RGB) and wait for its result; cancel, at a deadline say, to take it back.
+    async def run(self, ticket: Ticket, photo: Photo | EncodedPhoto) -> Result:
+        """Queue a photo and wait for its result; cancel, at a deadline say, to take it back.
 
-        Raises BatchFailed if the device fails on it.
+        Raises BatchFailed if the device fails on it, or two devices are lost with it; and what of `images` the device
+        gives for a photo that cannot be decoded.
         """
         job = Job(ticket, photo, self._clock(), asyncio.get_running_loop().create_future())
         self._queue.push(job)
@@ -96,7 +101,7 @@ class Scheduler:
     def _dispatch(self) -> None:
         self._prune()
         now = self._clock()
-        while self._idle and (jobs := self._queue.pop_batch(now, self._batch_cost)):
+        while self._idle and (jobs := self._next_batch(now)):
             device = self._fastest_idle(jobs[0].ticket.key, len(jobs))
             self._idle.remove(device)
             self._free_at[device.id] = now + self._predict(device, jobs[0].ticket.key, len(jobs))
@@ -108,40 +113,79 @@ class Scheduler:
             task.add_done_callback(self._running.pop)
         self._measure_queue()
 
+    def _next_batch(self, now: float) -> list[Job]:
+        """Photos whose device was lost go first and alone: one of them may be what it died of."""
+        for job in tuple(self._retries):
+            if job.future.done():
+                self._retries.remove(job)
+            elif self._can_run(job.ticket.key.model):
+                self._retries.remove(job)
+                return [job]
+        return self._queue.pop_batch(now, self._batch_cost, self._can_run)
+
+    def _can_run(self, model: str) -> bool:
+        return any(model in device.models for device in self._idle)
+
     def _measure_queue(self) -> None:
         waiting = [job.ticket.key.cost for job in self._queue]
         self._metrics.queue_photos.set(len(waiting))
         self._metrics.queue_pixels.set(sum(waiting))
 
     def _fastest_idle(self, key: BatchKey, photos: int) -> Device:
-        return min(self._idle, key=lambda device: self._predict(device, key, photos))
+        hosts = (device for device in self._idle if key.model in device.models)
+        return min(hosts, key=lambda device: self._predict(device, key, photos))
 
     def _predict(self, device: Device, key: BatchKey, photos: int) -> float:
-        return self._latencies.predict((device.kind, key.model), (key.height, key.width), key.cost * photos)
+        return device.delay + self._latencies.predict(
+            (device.kind, key.model), (key.height, key.width), key.cost * photos
+        )
 
     async def _run(self, device: Device, jobs: list[Job]) -> None:
-        outcomes = await self._run_isolated(device, jobs)
+        try:
+            outcomes = await self._run_isolated(device, jobs)
+        except DeviceLost as loss:
+            outcomes = self._retry(jobs, loss)
         self._free_at.pop(device.id, None)
         if device in self._devices:
             self._idle.append(device)
         # First the device, then whoever waits for what it made: it must not idle while answers are written.
         self._dispatch()
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.future.done():
+            if outcome is None or job.future.done():
                 continue
-            if isinstance(outcome, BatchFailed):
+            if isinstance(outcome, Exception):
                 job.future.set_exception(outcome)
             else:
                 job.future.set_result(outcome)
 
-    async def _run_isolated(self, device: Device, jobs: list[Job]) -> list[Result | BatchFailed]:
-        """Run a batch; where it fails, its halves, so that one bad photo fails alone. One outcome a job, in order."""
+    def _retry(self, jobs: list[Job], loss: DeviceLost) -> "list[Result | Exception | None]":
+        """Photos can be run again without harm: each gets one more device, and its outcome is still open (None)."""
+        outcomes: list[Result | Exception | None] = []
+        for job in jobs:
+            if job.retried:
+                failure = BatchFailed(f"two devices were lost with a photo: {loss}")
+                failure.__cause__ = loss
+                outcomes.append(failure)
+                continue
+            job.retried = True
+            self._retries.append(job)
+            self._metrics.retried.labels(job.ticket.key.model).inc()
+            outcomes.append(None)
+        return outcomes
+
+    async def _run_isolated(self, device: Device, jobs: list[Job]) -> "list[Result | Exception | None]":
+        """Run a batch; where it fails, its halves, so that one bad photo fails alone. One outcome a job, in order.
+
+        Raises DeviceLost.
+        """
         key = jobs[0].ticket.key
-        started = self._clock()
+        started, delay = self._clock(), device.delay
         try:
             segmentations = await device.run(key, [job.photo for job in jobs])
             if len(segmentations) != len(jobs):
                 raise RuntimeError(f"{device.id} answered {len(jobs)} photos with {len(segmentations)} results")
+        except DeviceLost:
+            raise
         except (Exception, asyncio.CancelledError) as error:
             if _is_cancelled():
                 raise
@@ -151,9 +195,11 @@ class Scheduler:
                 return [failure]
         else:
             seconds = self._clock() - started
-            self._learn(device, key, len(jobs), seconds)
+            self._learn(device, key, len(jobs), max(seconds - delay, seconds / 10))
             return [
-                Result(segmentation, started - job.submitted, seconds)
+                segmentation
+                if isinstance(segmentation, Exception)
+                else Result(segmentation, started - job.submitted, seconds)
                 for job, segmentation in zip(jobs, segmentations, strict=True)
             ]
         middle = len(jobs) // 2

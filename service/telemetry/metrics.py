@@ -1,9 +1,16 @@
 """The gateway's Prometheus metrics; docs/metrics.md lists them for the people who run it."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from service.backends.base import ModelInfo
+
+# Series beside each counter and histogram that only tell when it was made.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PHOTOS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -15,7 +22,6 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self.requests = Counter(
             "segserve_requests", "Requests answered.", ("route", "model", "status"), registry=registry
@@ -52,6 +58,13 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.answer_seconds = Histogram(
+            "segserve_answer_seconds",
+            "From the last byte of a photo to its labels, of the photos that were answered.",
+            ("model", "priority"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.prediction_ratio = Histogram(
             "segserve_latency_prediction_ratio",
             "Time that an answer took to the time that was predicted when it was admitted.",
@@ -59,6 +72,7 @@ class Metrics:
             buckets=(0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0),
             registry=registry,
         )
+        self.devices = Gauge("segserve_devices", "Devices that take batches.", ("kind",), registry=registry)
         self.capacity = Gauge(
             "segserve_capacity_pixels_per_second",
             "Padded pixels a second that the devices manage in full batches.",
@@ -83,6 +97,15 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self.retried = Counter(
+            "segserve_retried",
+            "Photos given to a second device, for the first was lost with them.",
+            ("model",),
+            registry=registry,
+        )
+        self.key_limited = Counter(
+            "segserve_key_limited", "Photos refused because their API key has its limit.", ("key",), registry=registry
+        )
         self.dropped = Counter(
             "segserve_dropped",
             "Admitted photos given up: cancelled (the client hung up), expired (the deadline passed) or failed.",
@@ -97,6 +120,19 @@ class Metrics:
             registry=registry,
         )
 
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        # Series that begin with their first event hide it from rate().
+        for reason in ("deadline", "memory"):
+            self.refused.labels(reason)
+        for reason in ("cancelled", "expired", "failed"):
+            self.dropped.labels(reason)
+
+    def render(self, models: Sequence[ModelInfo], accept: str = "") -> tuple[bytes, str]:
+        """All metrics and their media type: OpenMetrics, which has exemplars, where `accept` names it, or text.
+
+        models: what is served now.
+        """
+        self.model_info.clear()
+        for model in models:
+            self.model_info.labels(model.id, model.label_set, model.engine, model.sha256, model.licence).set(1)
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type

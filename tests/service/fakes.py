@@ -1,12 +1,13 @@
 """A backend without a network: the class of a pixel is its brightness, so that every answer can be checked."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Metric
 
 from models.engine.geometry import input_size
 from service.backends.base import BatchKey, ModelInfo, Photo, Segmentation
@@ -34,7 +35,14 @@ def fake_segmentation(photo: Photo, *, confidence: bool = False) -> FakeSegmenta
     return FakeSegmentation(labels, counts, np.ascontiguousarray(photo[..., 0]) if confidence else None)
 
 
-@dataclass(slots=True)
+class Everything:
+    """Contains whatever it is asked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@dataclass(slots=True, eq=False)
 class FakeDevice:
     """Labels by brightness; takes `seconds` a batch, or as long as `gate` is closed."""
 
@@ -48,6 +56,8 @@ class FakeDevice:
     batches: list[tuple[BatchKey, list[Photo]]] = field(default_factory=list)
     """Every batch that it was given."""
     running: int = 0
+    models: Container[str] = field(default_factory=lambda: Everything())
+    delay: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -81,7 +91,7 @@ def model_info(name: str = "fake", version: int = 1, engine: Literal["eager", "c
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class FakeBackend:
     """Serves `models` on `waiting` devices, which are there once `loaded` is set."""
 
@@ -91,6 +101,7 @@ class FakeBackend:
     failure: Exception | None = None
     """What `start` raises."""
     devices: list[FakeDevice] = field(default_factory=list)
+    takes: Literal["pixels"] = "pixels"
 
     def __post_init__(self) -> None:
         self.loaded.set()
@@ -106,11 +117,15 @@ class FakeBackend:
         size = input_size(height, width, long_side=long_side, grid=32)
         return BatchKey(model.id, size.padded_height, size.padded_width, long_side, confidence)
 
-    async def start(self) -> None:
+    async def start(self, on_change: Callable[[], None]) -> None:
         await self.loaded.wait()
         if self.failure:
             raise self.failure
         self.devices.extend(self.waiting)
+        on_change()
 
     async def stop(self) -> None:
         self.devices.clear()
+
+    def collect(self) -> Iterable[Metric]:
+        return ()

@@ -54,7 +54,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(backend: Backend, *, ready: bool = True, **settings: Any) -> AsyncIterator[Gateway]:
+async def gateway(backend: Backend, /, *, ready: bool = True, **settings: Any) -> AsyncIterator[Gateway]:
     """Started, and, unless told otherwise, ready."""
     app = create_app(Settings(**{"model": "fake"} | settings), backend)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

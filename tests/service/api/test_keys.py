@@ -1,15 +1,18 @@
+import asyncio
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.datastructures import Headers
 
 from service.api.keys import ApiKeys
-from service.errors import KeyUnknown
+from service.errors import KeyLimited, KeyUnknown
 from tests import photos
-from tests.service.fakes import FakeBackend
+from tests.service.fakes import FakeBackend, FakeDevice
 from tests.service.gateway import gateway
 from tests.service.problems import problem_of
 
@@ -18,6 +21,18 @@ PHOTO = photos.png(photos.street(8, 8))
 
 def line(key: str, comment: str = "") -> str:
     return f"{hashlib.sha256(key.encode('latin-1')).hexdigest()} {comment}\n"
+
+
+def rewrite(path: Path, content: str) -> None:
+    """As if some time later: a file's times are coarse."""
+    later = path.stat().st_mtime_ns + 10**9 if path.exists() else time.time_ns()
+    path.write_text(content)
+    os.utime(path, ns=(later, later))
+
+
+def name_of(keys: ApiKeys, key: str) -> str:
+    with keys.admitted(Headers({"X-API-Key": key})) as name:
+        return name
 
 
 @pytest.fixture
@@ -67,12 +82,105 @@ async def test_only_segment_asks_for_one(backend: FakeBackend, key_file: Path, p
 
 def test_keys_change_while_the_service_runs(key_file: Path) -> None:
     keys = ApiKeys(key_file)
-    keys.check(Headers({"X-API-Key": "open"}))
-    key_file.write_text(line("new"))
-    os.utime(key_file, ns=(0, 0))  # a time that surely differs
-    keys.check(Headers({"X-API-Key": "new"}))
+    assert name_of(keys, "open")
+    rewrite(key_file, line("new"))
+    assert name_of(keys, "new")
     with pytest.raises(KeyUnknown):
-        keys.check(Headers({"X-API-Key": "open"}))
+        name_of(keys, "open")
+
+
+@pytest.mark.parametrize("content", ["no hash\n", None])
+def test_a_file_that_breaks_while_the_service_runs_changes_nothing(
+    key_file: Path, content: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = ApiKeys(key_file)
+    if content is None:
+        key_file.unlink()
+    else:
+        rewrite(key_file, content)
+    assert name_of(keys, "open")
+    assert "the API keys stay as they were" in caplog.text
+    rewrite(key_file, line("new"))
+    assert name_of(keys, "new")
+
+
+def test_keys_have_names_for_the_log(key_file: Path) -> None:
+    rewrite(key_file, line("open", "name=cameras of the city") + line("sesame", "nameless"))
+    keys = ApiKeys(key_file)
+    assert name_of(keys, "open") == "cameras"
+    assert name_of(keys, "sesame") == line("sesame")[:8]
+
+
+def test_a_key_that_asks_too_often_waits_and_the_others_do_not(key_file: Path) -> None:
+    rewrite(key_file, line("open", "rate=2") + line("sesame", "rate=0.5"))
+    limited: list[str] = []
+    keys = ApiKeys(key_file, limited.append)
+    for _ in range(2):
+        name_of(keys, "open")
+    with pytest.raises(KeyLimited, match="2 photos a second") as refused:
+        name_of(keys, "open")
+    assert refused.value.retry_after == pytest.approx(0.5, abs=0.1)
+    assert limited == [line("open")[:8]]
+    # A slow rate still has room for one.
+    name_of(keys, "sesame")
+    with pytest.raises(KeyLimited):
+        name_of(keys, "sesame")
+
+
+def test_keys_of_one_name_share_its_limits_so_that_a_rotation_gives_no_more(key_file: Path) -> None:
+    rewrite(key_file, line("open", "name=cams rate=1") + line("sesame", "name=cams rate=1"))
+    keys = ApiKeys(key_file)
+    name_of(keys, "open")
+    with pytest.raises(KeyLimited):
+        name_of(keys, "sesame")
+    rewrite(key_file, line("sesame", "name=cams rate=1"))
+    with pytest.raises(KeyLimited):
+        name_of(keys, "sesame")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("rate=0", "rate=0 is not a number above 0"),
+        ("rate=fast", "rate=fast"),
+        ("rate=nan", "rate=nan"),
+        ("concurrency=-1", "concurrency=-1"),
+        ("rtae=5", "'rtae=' is not known"),
+    ],
+)
+def test_a_wrong_limit_is_refused_at_start(key_file: Path, words: str, complaint: str) -> None:
+    rewrite(key_file, line("open", words))
+    with pytest.raises(ValueError, match=complaint):
+        ApiKeys(key_file)
+
+
+def test_one_name_has_one_set_of_limits(key_file: Path) -> None:
+    rewrite(key_file, line("open", "name=cams rate=1") + line("sesame", "name=cams rate=2"))
+    with pytest.raises(ValueError, match="different limits"):
+        ApiKeys(key_file)
+
+
+async def test_more_at_once_than_a_key_may_is_refused_and_what_ends_makes_room(
+    backend: FakeBackend, device: FakeDevice, key_file: Path
+) -> None:
+    rewrite(key_file, line("open", "name=cams concurrency=2") + line("sesame"))
+    async with gateway(backend, api_key_file=key_file) as served:
+
+        def ask(key: str) -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(served.client.post("/segment", content=PHOTO, headers={"X-API-Key": key}))
+
+        device.gate.clear()
+        running = [ask("open"), ask("open"), ask("sesame")]
+        await served.until("segserve_admitted_total", 3, model="fake@2", priority="normal")
+        refused = await ask("open")
+        assert "2 photos at once" in problem_of(refused, 429, "key-limited")["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        assert served.metric("segserve_key_limited_total", key="cams") == 1
+        device.gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*running)] == [200] * 3
+        assert (await ask("open")).status_code == 200
+        # Their client's doing, not the service's.
+        assert served.metric("segserve_refused_total", reason="deadline") == 0
 
 
 @pytest.mark.parametrize("text", ["open\n", "abcd\n", line("open")[2:]])

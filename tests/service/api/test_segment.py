@@ -251,14 +251,14 @@ async def test_while_batch_saturates_the_device_an_interactive_photo_waits_for_o
         device.gate.clear()
         waiting = [asyncio.create_task(served.segment(PHOTO, priority="batch")) for _ in range(21)]
         await served.until("segserve_queue_photos", 20)
-        for _ in range(3):
+        for _ in range(2):
             waiting.append(asyncio.create_task(served.segment(photos.png(interactive), priority="interactive")))
-        await served.until("segserve_queue_photos", 23)
+        await served.until("segserve_queue_photos", 22)
         device.gate.set()
         assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
     order = [[bool((photo == 77).all()) for photo in batch] for _, batch in device.batches[warm:]]
-    # The first of batch ran already; then come all interactive ones, and batch has what room they leave.
-    assert order[:2] == [[False], [True, True, True, False]]
+    # The first of batch ran already; then come all interactive ones, and batch fills their batch to three quarters.
+    assert order[:2] == [[False], [True, True, False]]
     assert not any(map(any, order[2:]))
 
 

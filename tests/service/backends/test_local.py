@@ -1,6 +1,7 @@
 """The real engine behind HTTP, with random weights: answers are those of the engine itself, each to its own photo."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from models.engine.loading import find, load_engine
 from models.weights import library
 from service.backends.local import LocalBackend
 from tests import photos
-from tests.service.gateway import Gateway, gateway
+from tests.service.gateway import PATIENCE, Gateway, gateway
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,8 @@ def _nothing_ships(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 async def served(checkpoint_dir: Path) -> AsyncIterator[Gateway]:
-    async with gateway(LocalBackend(checkpoint_dir), model="tiny", timeout_ms=60_000) as running:
+    backend = LocalBackend(checkpoint_dir, wait=True)
+    async with gateway(backend, model="tiny", timeout_ms=60_000) as running:
         yield running
 
 
@@ -47,7 +49,7 @@ async def test_the_models_are_those_of_the_folder(served: Gateway, checkpoint_di
     (version,) = model["versions"]
     assert version["sha256"] == find("tiny", checkpoint_dir).sha256
     assert (version["licence"], version["scores"]) == ("Free for tests", {"val_miou": 0.01})
-    assert (version["input_size"], version["long_side"], version["engine"]) == ([120, 160], 160, "eager")
+    assert (version["input_size"], version["long_side"], version["engine"]) == ([120, 160], 160, "compiled")
 
 
 @pytest.mark.parametrize("long_side", [None, 64])
@@ -81,3 +83,40 @@ async def test_mixed_sizes_at_once_each_get_their_own_answer(served: Gateway, en
         assert found.shape == street.shape[:2]
         # Sums in another order may flip a tie; another photo's labels differ nearly everywhere.
         assert (found == expected.labels).mean() > 0.99
+
+
+async def test_the_first_time_it_answers_at_once_and_is_compiled_later(checkpoint_dir: Path, tmp_path: Path) -> None:
+    photo = photos.png(photos.street(90, 130))
+
+    async def kind(running: Gateway) -> str:
+        (model,) = (await running.client.get("/models")).json()
+        info = re.search(r'segserve_model_info\{.*engine="(\w+)".*\} 1\.0', (await running.client.get("/metrics")).text)
+        assert info is not None
+        assert info[1] == model["versions"][0]["engine"]
+        return info[1]
+
+    async with gateway(LocalBackend(checkpoint_dir, cache_dir=tmp_path), model="tiny", timeout_ms=60_000) as running:
+        assert await kind(running) == "eager"
+        before = labels(await running.segment(photo, "image/png"))
+        async with asyncio.timeout(4 * PATIENCE):
+            while await kind(running) == "eager":  # noqa: ASYNC110 (it notifies nobody)
+                await asyncio.sleep(0.1)
+        after = labels(await running.segment(photo, "image/png"))
+        # Random weights leave many near ties.
+        assert (before == after).mean() > 0.95
+    async with gateway(LocalBackend(checkpoint_dir, cache_dir=tmp_path), model="tiny", timeout_ms=60_000) as running:
+        assert await kind(running) == "compiled"
+        assert np.array_equal(labels(await running.segment(photo, "image/png")), after)
+
+
+async def test_what_cannot_be_compiled_stays_eager_and_says_so(
+    checkpoint_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    backend = LocalBackend(checkpoint_dir, cache_dir=tmp_path / "cache")
+    async with gateway(backend, model="tiny", timeout_ms=60_000) as running:
+        async with asyncio.timeout(4 * PATIENCE):
+            while "tiny@1 stays on the eager engine, as it cannot be compiled: " not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert (await running.segment(photos.png(photos.street(90, 130)))).status_code == 200
+        assert [model.engine for model in backend.models] == ["eager"]

@@ -99,6 +99,11 @@ def test_a_ticket_tells_what_was_predicted() -> None:
     assert ticket.finish == pytest.approx(1000 + ALONE)
 
 
+def test_a_ticket_tells_how_late_a_device_is_still_in_time() -> None:
+    assert Service().admit(10).latest == pytest.approx(1010 - device_seconds(1) - ENCODE)
+    assert Service(busy_until=1003).admit(10).latest == pytest.approx(1010 - FULL - ENCODE)
+
+
 def test_a_refusal_tells_what_the_photo_would_take_alone() -> None:
     refusal = Service(busy_until=1005).refusal(1.0)
     assert refusal.alone == pytest.approx(ALONE)

@@ -25,7 +25,7 @@ def test_the_most_urgent_class_is_the_least() -> None:
 
 def test_a_ticket_is_released_however_its_context_is_left() -> None:
     released: list[Ticket] = []
-    promised = Ticket(SMALL, Priority.NORMAL, 0, 1, 0, 0, 1, released.append)
+    promised = Ticket(SMALL, Priority.NORMAL, 0, 1, 0, 0, 1, 1, released.append)
     with promised as entered:
         assert entered is promised
         assert released == []

@@ -8,15 +8,15 @@ from typing import Any, Literal
 
 import pytest
 
+from loadtests.virtual_time import now, run_virtually
 from service.backends.base import BatchKey, Photo, Segmentation
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import BATCH_SHARE, Priority
 from service.scheduling.scheduler import Scheduler
 from service.telemetry.metrics import Metrics
-from tests.service.fakes import fake_segmentation
+from tests.service.fakes import Everything, fake_segmentation
 from tests.service.scheduling.tickets import photo
-from tests.service.scheduling.virtual_time import now, run_virtually
 
 INTERACTIVE, NORMAL, BATCH = Priority
 KEY = BatchKey("fake@1", 256, 256, 256, False)
@@ -42,6 +42,9 @@ class VirtualDevice:
     kind: str = "virtual"
     factor: float = 1.0
     hangs: float = 0.0
+
+    models = Everything()
+    delay = 0.0
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
         hangs, self.hangs = self.hangs, 0.0

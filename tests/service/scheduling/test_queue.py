@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtests.virtual_time import run_virtually
 from service.backends.base import BatchKey
 from service.scheduling.job import Job
 from service.scheduling.priority import BATCH_SHARE, Priority
 from service.scheduling.queue import Queue
 from tests.service.scheduling.tickets import LARGE, SMALL, job
-from tests.service.scheduling.virtual_time import run_virtually
 
 INTERACTIVE, NORMAL, BATCH = Priority
 FOUR = 4 * SMALL.cost
@@ -70,6 +70,22 @@ async def test_a_batch_costs_no_more_than_allowed() -> None:
 async def test_a_photo_that_costs_more_than_a_batch_goes_alone() -> None:
     queue = queue_of(job(LARGE), job(LARGE))
     assert [len(queue.pop_batch(0.0, LARGE.cost - 1)) for _ in range(3)] == [1, 1, 0]
+
+
+async def test_others_leave_a_part_of_an_interactive_photos_batch_empty_and_its_own_class_none() -> None:
+    queue = queue_of(job(priority=INTERACTIVE), *(job(priority=BATCH) for _ in range(10)))
+    assert [len(queue.pop_batch(0.0, 2 * FOUR)) for _ in range(2)] == [6, 5]
+    alike = queue_of(*(job(priority=INTERACTIVE) for _ in range(10)))
+    assert len(alike.pop_batch(0.0, 2 * FOUR)) == 8
+
+
+async def test_what_can_no_longer_be_in_time_leaves_its_place_to_others() -> None:
+    late, later, timely = (job(deadline=10, latest=latest) for latest in (1, 2, 3))
+    assert queue_of(late, later, timely).pop_batch(2.5, FOUR) == [timely]
+    for lost in (late, later):
+        with pytest.raises(TimeoutError):
+            lost.future.result()
+    assert queue_of(timely).pop_batch(3.0, FOUR) == [timely]
 
 
 async def test_what_room_is_left_other_classes_of_the_same_key_fill() -> None:

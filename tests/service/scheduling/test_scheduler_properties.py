@@ -10,14 +10,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadtests.virtual_time import now, run_virtually
 from service.backends.base import BatchKey, Photo, Segmentation
 from service.scheduling.job import Result, Ticket
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import Priority
 from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.telemetry.metrics import Metrics
+from tests.service.fakes import Everything
 from tests.service.scheduling.tickets import ticket
-from tests.service.scheduling.virtual_time import now, run_virtually
 
 BATCH_COST = 4 * 32 * 32
 KEYS = [
@@ -70,11 +71,12 @@ class Watch:
         self.started.update(numbers)
         tickets = [self.waiting.pop(number) for number in numbers if number in self.waiting]
         self.expect({t.key for t in tickets} <= {key}, "a batch mixes keys")
+        self.expect(all(now() <= t.latest for t in tickets), "a photo ran that can't be answered in time")
         for first in tickets[:1]:
             self._order(first)
 
     def _order(self, first: Ticket) -> None:
-        others = [t for t in self.waiting.values() if t.admitted < now() < t.deadline]
+        others = [t for t in self.waiting.values() if t.admitted < now() < t.latest]
         alike = [t.deadline for t in others if t.priority == first.priority]
         self.expect(first.deadline <= min(alike, default=FOR_EVER), "a photo was overtaken inside its class")
         if first.priority != Priority.BATCH:
@@ -93,6 +95,9 @@ class VirtualDevice:
     """What comes of a batch, and the seconds that it takes a photo; they come round again."""
     batches: int = 0
     running: bool = False
+
+    models = Everything()
+    delay = 0.0
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
         self.watch.expect(not self.running, "a device was given two batches at once")
@@ -162,7 +167,7 @@ async def _play(steps: list[tuple[float, tuple[Any, ...]]], ends: list[list[tupl
         await asyncio.sleep(gap)
         if action == "arrive":
             key, priority, life = arguments
-            promised = ticket(key, priority, admitted=now(), deadline=now() + life)
+            promised = ticket(key, priority, admitted=now(), deadline=now() + life, latest=now() + 0.8 * life)
             tasks.append(asyncio.create_task(_ask(scheduler, watch, len(tasks), promised)))
         elif action == "cancel" and arguments[0] < len(tasks):
             tasks[arguments[0]].cancel()

@@ -18,15 +18,25 @@ def photo(number: int) -> Photo:
 
 
 def ticket(
-    key: BatchKey = SMALL, priority: Priority = Priority.NORMAL, *, admitted: float = 0.0, deadline: float = 1e9
+    key: BatchKey = SMALL,
+    priority: Priority = Priority.NORMAL,
+    *,
+    admitted: float = 0.0,
+    deadline: float = 1e9,
+    latest: float = 1e9,
 ) -> Ticket:
     """Of a photo that is decoded and could start at once."""
-    return Ticket(key, priority, admitted, deadline, 0.0, admitted, deadline, lambda _: None)
+    return Ticket(key, priority, admitted, deadline, 0.0, admitted, deadline, latest, lambda _: None)
 
 
 def job(
-    key: BatchKey = SMALL, priority: Priority = Priority.NORMAL, *, admitted: float = 0.0, deadline: float = 1e9
+    key: BatchKey = SMALL,
+    priority: Priority = Priority.NORMAL,
+    *,
+    admitted: float = 0.0,
+    deadline: float = 1e9,
+    latest: float = 1e9,
 ) -> Job:
     """One that waits; needs a running loop."""
-    promised = ticket(key, priority, admitted=admitted, deadline=deadline)
+    promised = ticket(key, priority, admitted=admitted, deadline=deadline, latest=latest)
     return Job(promised, photo(0), admitted, asyncio.get_running_loop().create_future())

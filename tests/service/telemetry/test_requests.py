@@ -1,9 +1,12 @@
+import hashlib
 import logging
+from pathlib import Path
 
 import pytest
 
 from tests import photos
-from tests.service.gateway import Gateway
+from tests.service.fakes import FakeBackend
+from tests.service.gateway import Gateway, gateway
 
 PHOTO = photos.png(photos.street(8, 8))
 
@@ -46,6 +49,27 @@ async def test_one_line_a_request(served: Gateway, caplog: pytest.LogCaptureFixt
     assert told["milliseconds"] > 0
 
 
+async def test_the_line_says_who_asked_for_how_much_and_nothing_of_the_photo_or_the_key(
+    backend: FakeBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key_file = tmp_path / "keys"
+    key_file.write_text(f"{hashlib.sha256(b'sesame').hexdigest()} name=cameras\n")
+    caplog.set_level(logging.DEBUG)
+    async with gateway(backend, api_key_file=key_file) as served:
+        headers = {"Authorization": "Bearer sesame"}
+        answer = await served.client.post("/segment?output=labels", content=PHOTO, headers=headers)
+        refused = await served.client.post("/segment", content=PHOTO, headers={"X-API-Key": "wrong-one"})
+    assert (answer.status_code, refused.status_code) == (200, 403)
+    accepted, turned_away = (vars(line) for line in lines(caplog))
+    assert (accepted["key"], accepted["client"]) == ("cameras", "127.0.0.1")
+    assert (accepted["bytes_in"], accepted["bytes_out"]) == (len(PHOTO), len(answer.content))
+    assert (turned_away["key"], turned_away["status"], turned_away["bytes_in"]) == ("", 403, 0)
+    told = "".join(str(vars(record)) for record in caplog.records if record.name.startswith("segserve"))
+    assert "sesame" not in told
+    assert "wrong-one" not in told
+    assert str(PHOTO[:8])[2:-1] not in told
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_probes_are_logged_for_debugging_alone(
     served: Gateway, caplog: pytest.LogCaptureFixture, path: str
@@ -69,7 +93,7 @@ async def test_addresses_are_counted_as_they_are_declared(served: Gateway) -> No
 
 async def test_an_unknown_model_makes_no_metric(served: Gateway) -> None:
     await served.segment(PHOTO, model="made-up")
-    assert b"made-up" not in served.pipeline.metrics.render()
+    assert b"made-up" not in served.pipeline.metrics.render([])[0]
 
 
 async def test_errors_name_the_model_too(served: Gateway) -> None:

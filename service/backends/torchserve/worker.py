@@ -1,0 +1,192 @@
+"""One worker, as its gateway sees it: what it publishes, whether it is in service, and its slots."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Container, Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+import numpy as np
+from pydantic import ValidationError
+
+from images import encode_grey
+from models.torchserve.status import ModelStatus, WorkerStatus
+from models.torchserve.wire import EncodedPhoto, Request, pack_request
+from service.backends.base import BatchKey, DeviceLost, Segmentation
+from service.backends.base import EncodedPhoto as Photo
+from service.backends.torchserve.calls import call, outcomes, pack
+
+logger = logging.getLogger("segserve")
+
+# Between looks at what a worker publishes, and for one look to take.
+POLL_SECONDS = 1.0
+_LOOK_SECONDS = 2.0
+# Between tries of a worker that is out of service: doubled from the first to the last.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.1, 4.0
+# A call is given up after this many times what it was expected to take, and never sooner than after these seconds.
+_PATIENCE = 10.0
+_LEAST_PATIENCE = 3.0
+# What a call of which nothing is known may take, and a probe.
+_FIRST_PATIENCE, _PROBE_PATIENCE = 60.0, 5.0
+# What the newest observation counts for in an average of times.
+_NEW = 0.2
+_PROBE_SIDE = 32
+
+
+class Worker:
+    """In service from its first good look on, until a look or a call fails; then again once a probe is answered."""
+
+    def __init__(
+        self, address: str, client: aiohttp.ClientSession, max_pixels: int, on_change: Callable[[], None]
+    ) -> None:
+        """address: http://ADDRESS:PORT of what it publishes."""
+        self.address, self.client, self.max_pixels, self._on_change = address, client, max_pixels, on_change
+        self.status: WorkerStatus | None = None
+        self.metrics = ""
+        self.in_service = False
+        self._slots: list[Slot] = []
+        self._wake = asyncio.Event()
+        self._suspect = False
+
+    @property
+    def slots(self) -> "Sequence[Slot]":
+        """Those that take batches now."""
+        return self._slots if self.in_service else ()
+
+    @property
+    def ready_models(self) -> Sequence[ModelStatus]:
+        return [m for m in self.status.models if m.state == "ready" and m.processes] if self.status else ()
+
+    @property
+    def wait_seconds(self) -> float:
+        """That calls, those of other gateways too, have waited in TorchServe's queue of late."""
+        return max((m.wait_ms for m in self.ready_models), default=0.0) / 1000
+
+    def url(self, name: str, version: str) -> str:
+        """Of a model in TorchServe's inference API."""
+        assert self.status is not None
+        address = urlsplit(self.address)
+        host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+        return f"http://{host}:{self.status.inference_port}/predictions/{name}/{version}"
+
+    def lose(self, reason: str) -> None:
+        """Take it out of service until it has answered a probe."""
+        if not self._suspect:
+            self._suspect = True
+            logger.warning("worker %s is out of service: %s", self.address, reason)
+        self._set(in_service=False)
+        self._wake.set()
+
+    async def follow(self) -> None:
+        """Look at it again and again, until cancelled."""
+        back_off = _FIRST_BACK_OFF
+        while True:
+            well = await self._look() and (not self._suspect or await self._probe())
+            if well:
+                if self._suspect:
+                    logger.info("worker %s is back in service", self.address)
+                self._suspect = False
+                back_off = _FIRST_BACK_OFF
+            elif self.in_service:
+                self.lose("it publishes that it is not ready" if self.status else "it does not answer")
+            self._set(in_service=well)
+            pause = POLL_SECONDS if well else back_off
+            back_off = min(back_off if well else back_off * 2, _LAST_BACK_OFF)
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _look(self) -> bool:
+        """Whether it answers, and says that it is ready for some model."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                async with self.client.get(f"{self.address}/status") as status:
+                    self._take(WorkerStatus.model_validate_json(await status.read()))
+                async with self.client.get(f"{self.address}/metrics") as metrics:
+                    self.metrics = await metrics.text() if metrics.status == 200 else ""
+        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError):
+            self.status, self.metrics = None, ""
+            return False
+        assert self.status is not None
+        return self.status.state == "ready" and bool(self.ready_models)
+
+    def _take(self, status: WorkerStatus) -> None:
+        before = {(m.name, m.version) for m in self.ready_models}
+        self.status = status
+        if [slot.kind for slot in self._slots] != [status.kind] * status.slots:
+            self._slots = [Slot(self, number, status.kind) for number in range(status.slots)]
+        if before != {(m.name, m.version) for m in self.ready_models}:
+            self._on_change()
+
+    async def _probe(self) -> bool:
+        """Whether it labels a small black photo with every model."""
+        try:
+            async with asyncio.timeout(_PROBE_PATIENCE):
+                for model in self.ready_models:
+                    await call(self.client, self.url(model.name, str(model.version)), _probe_body())
+        except (DeviceLost, TimeoutError):
+            return False
+        return True
+
+    def _set(self, *, in_service: bool) -> None:
+        if in_service != self.in_service:
+            self.in_service = in_service
+            self._on_change()
+
+
+class Slot:
+    """One call at a time, to whichever of the worker's processes is free."""
+
+    def __init__(self, worker: Worker, number: int, kind: str) -> None:
+        self._worker, self.kind = worker, kind
+        self.id = f"{worker.address}/{number}"
+        self._way_seconds = 0.0
+        self._pixel_seconds = 0.0
+
+    @property
+    def models(self) -> Container[str]:
+        return {f"{model.name}@{model.version}" for model in self._worker.ready_models}
+
+    @property
+    def delay(self) -> float:
+        return self._way_seconds + self._worker.wait_seconds
+
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation | Exception]:
+        worker, cost = self._worker, key.cost * len(photos)
+        if not worker.ready_models:
+            raise DeviceLost(f"{self.id} went out of service")
+        url = worker.url(*key.model.split("@"))
+        body = pack(key, photos, worker.max_pixels)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._patience(cost)):
+                response = await call(worker.client, url, body)
+        except TimeoutError:
+            loss = DeviceLost(f"{url} has not answered for {time.perf_counter() - started:.1f} s")
+            worker.lose(str(loss))
+            raise loss from None
+        except DeviceLost as loss:
+            worker.lose(str(loss))
+            raise
+        self._learn(cost, time.perf_counter() - started, response.run_seconds)
+        return outcomes(response)
+
+    def _patience(self, cost: int) -> float:
+        if not self._pixel_seconds:
+            return _FIRST_PATIENCE
+        return max(_LEAST_PATIENCE, _PATIENCE * (self.delay + self._pixel_seconds * cost))
+
+    def _learn(self, cost: int, seconds: float, run_seconds: float) -> None:
+        self._pixel_seconds += (run_seconds / cost - self._pixel_seconds) * (_NEW if self._pixel_seconds else 1)
+        # What TorchServe's queue took is published; the way is the rest.
+        way = max(0.0, seconds - run_seconds - self._worker.wait_seconds)
+        self._way_seconds += (way - self._way_seconds) * (_NEW if self._way_seconds else 1)
+
+
+def _probe_body() -> bytes:
+    photo = EncodedPhoto(encode_grey(np.zeros((_PROBE_SIDE, _PROBE_SIDE), np.uint8)), "probe")
+    return pack_request(Request([photo], _PROBE_SIDE, False, _PROBE_SIDE**2))

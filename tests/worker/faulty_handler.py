@@ -1,0 +1,20 @@
+"""The handler, with the faults that a request id asks for: crash, or sleep-SECONDS."""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from models.torchserve import handler
+from models.torchserve.wire import unpack_request
+
+
+class FaultyHandler(handler.Handler):
+    def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
+        for call in data:
+            for photo in unpack_request(call["body"]).photos:
+                if photo.request_id.startswith("crash"):
+                    os._exit(139)
+                if photo.request_id.startswith("sleep-"):
+                    time.sleep(float(photo.request_id.removeprefix("sleep-")))
+        return super().handle(data, context)

@@ -1,0 +1,247 @@
+"""Keeps one TorchServe running with the models of a folder, and knows how it is doing."""
+
+import asyncio
+import logging
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from models.torchserve.archive import HANDLER, archive_name, write_archive
+from models.torchserve.status import ModelStatus, WorkerStatus
+from models.torchserve.wire import WireError
+from models.weights.checkpoint import Checkpoint
+from worker.configuration import Ports, write_files
+from worker.library import ModelId, WatchedLibrary
+from worker.management import Load, Management, ModelRejected, NoAnswer, Totals, totals
+from worker.settings import WorkerSettings
+from worker.torchserve import TorchServe
+
+logger = logging.getLogger("segserve.worker")
+
+# Between looks at TorchServe and at the folder.
+_LOOK_SECONDS = 0.5
+# Gateways read the status every second: after this long none sends photos to a model that is no longer published.
+_UNPUBLISHED_SECONDS = 2.5
+# A model that could not be loaded is tried again: memory may have been short.
+_REJECTED_SECONDS = 60.0
+# Between starts of a TorchServe that ends by itself; the first comes at once, and after this long all is forgotten.
+_BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_FORGET_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Model:
+    """What became of a checkpoint. since: on the clock time.monotonic."""
+
+    checkpoint: Checkpoint
+    state: Literal["loading", "ready", "failed", "leaving"] = "loading"
+    detail: str = ""
+    since: float = 0.0
+    load: Load = field(default_factory=Load)
+    totals: Totals = field(default_factory=Totals)
+    wait_ms: float = 0.0
+    run_ms: float = 0.0
+
+
+class Supervisor:
+    """`run` it, and read its `status`."""
+
+    def __init__(self, settings: WorkerSettings, handler: str = HANDLER) -> None:
+        """handler: the module of the class that TorchServe's Python processes run."""
+        self._settings, self._handler = settings, handler
+        self.folder = Path(tempfile.mkdtemp(prefix="segserve-"))
+        self._library = WatchedLibrary(settings.model_dir)
+        gpus = _gpus()
+        self.kind = gpus[0] if gpus else "cpu"
+        self.slots = settings.slots or len(gpus) or 1
+        self.ports = Ports(settings.inference_port or _free_port(), *(_free_port() for _ in range(4)))
+        write_files(
+            self.folder,
+            host=settings.host,
+            ports=self.ports,
+            stall_s=settings.stall_s,
+        )
+        self.management = Management(self.ports)
+        self.restarts = 0
+        self._state: Literal["starting", "ready", "stopping"] = "starting"
+        self._models: dict[ModelId, _Model] = {}
+
+    @property
+    def status(self) -> WorkerStatus:
+        """As of half a second ago."""
+        models = [_status(m) for _, m in sorted(self._models.items()) if m.state != "leaving"]
+        return WorkerStatus(
+            kind=self.kind,
+            slots=self.slots,
+            inference_port=self.ports.inference,
+            state=self._state,
+            restarts=self.restarts,
+            models=models,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether gateways may send photos."""
+        return self._state == "ready" and any(m.state == "ready" and m.load.processes for m in self._models.values())
+
+    async def run(self) -> None:
+        """Until it is cancelled; then nothing of TorchServe is left. Raises FileNotFoundError where that is missing."""
+        failures = 0
+        try:
+            while True:
+                started = time.monotonic()
+                await self._run_once()
+                self.restarts += 1
+                failures = 0 if time.monotonic() - started > _FORGET_SECONDS else failures + 1
+                await asyncio.sleep(_BACK_OFF[min(max(0, failures - 1), len(_BACK_OFF) - 1)])
+        finally:
+            await self.management.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def drain(self) -> None:
+        """Let gateways know that this worker leaves, and wait for the calls that they have sent already."""
+        self._state = "stopping"
+        with suppress(*NoAnswer):
+            async with asyncio.timeout(self._settings.drain_s):
+                await asyncio.sleep(min(_UNPUBLISHED_SECONDS, self._settings.drain_s))
+                before = None
+                while (now := totals(await self.management.metrics())) != before or any(
+                    m.load.waiting for m in self._models.values()
+                ):
+                    before = now
+                    await asyncio.sleep(1)
+
+    async def _run_once(self) -> None:
+        """One run of TorchServe, until it ends."""
+        self._models.clear()
+        torchserve = await TorchServe.start(self.folder, self._settings.log_level, self._settings.otlp_endpoint)
+        ended = asyncio.create_task(torchserve.wait())
+        minding = asyncio.create_task(self._mind())
+        try:
+            await asyncio.wait({ended, minding}, return_when=asyncio.FIRST_COMPLETED)
+            if minding.done():
+                minding.result()
+            logger.error("TorchServe ended with %s and is started again", torchserve.exit_status)
+        finally:
+            if self._state == "ready":
+                self._state = "starting"
+            minding.cancel()
+            await torchserve.kill()
+            await asyncio.gather(ended, minding, return_exceptions=True)
+
+    async def _mind(self) -> None:
+        while not await self.management.alive():  # noqa: ASYNC110 (it notifies nobody)
+            await asyncio.sleep(0.1)
+        while True:
+            # Loading takes long, and what is loaded already is looked at meanwhile.
+            async with asyncio.TaskGroup() as tasks:
+                loading = tasks.create_task(self._reconcile())
+                while not loading.done():
+                    await self._look()
+                    await asyncio.wait({loading}, timeout=_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _reconcile(self) -> None:
+        """Load what is new in the folder, unload what has left it; of other weights under a known name do both."""
+        wanted = await asyncio.to_thread(self._library.scan)
+        now = time.monotonic()
+        for key, model in tuple(self._models.items()):
+            if key not in wanted or wanted[key].sha256 != model.checkpoint.sha256:
+                await self._unload(key, model)
+        for key, checkpoint in wanted.items():
+            known = self._models.get(key)
+            if known is None or (known.state == "failed" and now - known.since > _REJECTED_SECONDS):
+                await self._load(key, checkpoint)
+        if self._state == "starting":
+            self._state = "ready"
+
+    async def _load(self, key: ModelId, checkpoint: Checkpoint) -> None:
+        name, version = key
+        model = self._models[key] = _Model(checkpoint)
+        archive = archive_name(checkpoint)
+        try:
+            path = self.folder / "models" / archive
+            await asyncio.to_thread(write_archive, checkpoint, path, handler=self._handler)
+            await self.management.register(archive, name, version, self.slots, self._settings.stall_s)
+            await self.management.try_out(name, version, checkpoint.card.input_size)
+            model.load = await self.management.load(name, version)
+            model.state = "ready"
+            logger.info("%s@%d is loaded. Licence: %s", name, version, checkpoint.card.licence)
+        except (ModelRejected, WireError, *NoAnswer) as error:
+            model.state, model.detail, model.since = "failed", str(error), time.monotonic()
+            logger.error("%s@%d could not be loaded: %s", name, version, error)
+        finally:
+            # TorchServe has unpacked it.
+            (self.folder / "models" / archive).unlink(missing_ok=True)
+
+    async def _unload(self, key: ModelId, model: _Model) -> None:
+        name, version = key
+        if model.state == "ready":
+            model.state = "leaving"
+            await asyncio.sleep(_UNPUBLISHED_SECONDS)
+            others = [v for n, v in self._models if n == name and v != version]
+            await self.management.unregister(name, version, max(others, default=None))
+        del self._models[key]
+        logger.info("%s@%d is unloaded", name, version)
+
+    async def _look(self) -> None:
+        """Bring processes, queues and times up to date. What cannot be learned stays as it was."""
+        with suppress(*NoAnswer, ModelRejected, ValueError):
+            measured = totals(await self.management.metrics())
+            for (name, version), model in tuple(self._models.items()):
+                if model.state != "ready":
+                    continue
+                model.load = await self.management.load(name, version)
+                _learn(model, measured.get((name, str(version)), Totals()))
+
+
+def _learn(model: _Model, now: Totals) -> None:
+    before, model.totals = model.totals, now
+    if calls := now.calls - before.calls:
+        waited, took = now.waited - before.waited, now.took - before.took
+        model.wait_ms = round(waited / calls * 1000, 2)
+        model.run_ms = round((took - waited) / calls * 1000, 2)
+    else:
+        model.wait_ms = 0.0
+
+
+def _status(model: _Model) -> ModelStatus:
+    card = model.checkpoint.card
+    assert model.state != "leaving"
+    return ModelStatus(
+        **card.model_dump(include={"name", "version", "label_set", "input_size", "licence", "data", "scores"}),
+        long_side=card.preprocessing.long_side,
+        grid=card.preprocessing.grid,
+        enlarge=card.preprocessing.enlarge,
+        sha256=model.checkpoint.sha256,
+        state=model.state,
+        detail=model.detail,
+        processes=model.load.processes,
+        waiting=model.load.waiting,
+        wait_ms=model.wait_ms,
+        run_ms=model.run_ms,
+    )
+
+
+def _gpus() -> list[str]:
+    """Their names; asked of the driver, for asking torch would take memory of the first one."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [line.strip() for line in listed.stdout.splitlines() if line.strip()]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
