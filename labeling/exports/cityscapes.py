@@ -1,0 +1,50 @@
+"""Cityscapes' file names and label ids (mcordts/cityscapesScripts): what its evaluation and viewers expect."""
+
+import csv
+import io
+import re
+
+import numpy as np
+
+from images import encode_grey
+from labeling.errors import JobError
+from labeling.exports.photos import ShardPhotos
+
+LABEL_SET = "cityscapes19"
+
+_NAMED = re.compile(r"(?:.*/)?(?P<city>[^/_]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?:_[^/]*|\.[^/]*)?")
+
+
+def check_label_set(name: str) -> None:
+    """Raises JobError for labels that Cityscapes' ids cannot express."""
+    if name != LABEL_SET:
+        raise JobError(f"--export cityscapes needs a model with the label set {LABEL_SET}: this job's has {name}")
+
+
+def export_cityscapes(photos: ShardPhotos) -> None:
+    """CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png: 8 bits, grey, values are labelIds and not trainIds.
+
+    A photo whose id is named as Cityscapes' own keeps city, sequence and frame; another becomes
+    photos_SHARD_ROW. names/part-NNNNN.csv says which file belongs to which photo.
+    """
+    check_label_set(photos.label_set.name)
+    label_ids = np.zeros(256, np.uint8)  # 0 is "unlabeled"
+    for label in photos.label_set.classes:
+        label_ids[label.id] = label.dataset_id
+    names = io.StringIO()
+    table = csv.writer(names)
+    table.writerow(("image_id", "file"))
+    for photo in photos:
+        row = photo.number - 1
+        shard_rows = photos.job.shard_rows
+        named = _NAMED.fullmatch(photo.image_id)
+        city = named["city"] if named else "photos"
+        stem = (
+            f"{city}_{named['sequence']}_{named['frame']}"
+            if named
+            else f"{city}_{row // shard_rows:06}_{row % shard_rows:06}"
+        )
+        path = f"{city}/{stem}_gtFine_labelIds.png"
+        photos.write(path, encode_grey(label_ids[photo.labels]))
+        table.writerow((photo.image_id, path))
+    photos.write(f"names/{photos.part}.csv", names.getvalue().encode())

@@ -1,0 +1,185 @@
+"""Workers as actors of a Ray cluster: one engine an actor, placed by GPUs where there are any, or else by cores."""
+
+import logging
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from labeling.errors import JobError
+from labeling.job import Job
+from labeling.progress import Counts, Progress
+from labeling.runners.base import MAX_DEATHS, MAX_FAILED_STARTS, STORE_ATTEMPTS
+from labeling.worker import Task, Worker, WorkerSettings
+
+_SECONDS_BETWEEN_REPORTS = 1.0
+
+
+class RayRunner:
+    """address: of the cluster; None starts one on this machine. workers: actors; None for as many as fit."""
+
+    def __init__(self, address: str | None, workers: int | None) -> None:
+        self._address = address
+        self._workers = workers
+
+    def run(
+        self, job: Job, store_uri: str, settings: WorkerSettings, tasks: Sequence[Task], progress: Progress
+    ) -> None:
+        """Work off all tasks; one whose actor dies is given to another. Raises JobError."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise JobError(f"the Ray cluster {self._address or ''} cannot be reached: {error}") from error
+        try:
+            cluster = ray.cluster_resources()
+            cores, gpus = int(cluster.get("CPU", 1)), int(cluster.get("GPU", 0))
+            threads = max(1, cores // gpus) if gpus and not settings.endpoint else 1
+            resources = {"num_cpus": threads, "num_gpus": 1 if gpus and not settings.endpoint else 0}
+            actor = ray.remote(max_concurrency=2, **resources)(RayWorker)
+            arguments = (job, store_uri, replace(settings, threads=threads))
+            workers = self._workers or (gpus if resources["num_gpus"] else cores)
+            _Run(actor, arguments, tasks, progress).work_off(min(workers, len(tasks)))
+        finally:
+            ray.shutdown()
+
+
+class RayWorker:
+    """The actor. `do` and `take_counts` run side by side, each in a thread."""
+
+    def __init__(self, job: Job, store_uri: str, settings: WorkerSettings) -> None:
+        self._worker = Worker(job, store_uri, settings)
+        self._lock = threading.Lock()
+        self._counts = Counts()
+
+    def ready(self) -> None:
+        """Returns once the actor has its place."""
+
+    def do(self, task: Task) -> tuple[str, str]:
+        """("done", ""), or ("store failed" or "broken", why)."""
+        try:
+            self._worker.do(task, self._add)
+        except JobError as error:
+            return "broken", str(error)
+        except OSError as error:
+            return "store failed", f"{type(error).__name__}: {error}"
+        return "done", ""
+
+    def take_counts(self) -> Counts:
+        """What was labelled since the last call."""
+        with self._lock:
+            counts, self._counts = self._counts, Counts()
+        return counts
+
+    def _add(self, code: str | None) -> None:
+        with self._lock:
+            self._counts.add(code)
+
+
+@dataclass(eq=False, slots=True)
+class _Actor:
+    handle: Any
+    ready: bool = False
+    task: Task | None = None
+    counts: Counts = field(default_factory=Counts)
+    """Of the task, as far as it is reported."""
+
+
+class _Run:
+    def __init__(
+        self, actor: Any, arguments: tuple[Job, str, WorkerSettings], tasks: Sequence[Task], progress: Progress
+    ) -> None:
+        self._actor = actor
+        self._arguments = arguments
+        self._waiting = deque(tasks)
+        self._progress = progress
+        self._actors: dict[Any, _Actor] = {}
+        """By what is waited for: the actor's start or its task."""
+        self._idle: list[_Actor] = []
+        self._deaths: Counter[Task] = Counter()
+        self._store_failures: Counter[Task] = Counter()
+        self._failed_starts = 0
+
+    def work_off(self, workers: int) -> None:
+        try:
+            for _ in range(workers):
+                self._start()
+            reported = time.monotonic()
+            while self._waiting or any(actor.task for actor in self._actors.values()):
+                finished, _ = ray.wait(list(self._actors), timeout=_SECONDS_BETWEEN_REPORTS)
+                for reference in finished:
+                    self._hear(reference)
+                if time.monotonic() > reported + _SECONDS_BETWEEN_REPORTS:
+                    self._report(list(self._actors.values()))
+                    reported = time.monotonic()
+        finally:
+            for actor in [*self._actors.values(), *self._idle]:
+                ray.kill(actor.handle)
+
+    def _start(self) -> None:
+        handle = self._actor.remote(*self._arguments)
+        self._actors[handle.ready.remote()] = _Actor(handle)
+
+    def _hear(self, reference: Any) -> None:
+        actor = self._actors.pop(reference)
+        try:
+            answer = ray.get(reference)
+        except RayActorError as error:
+            self._bury(actor, error)
+            return
+        self._report([actor])
+        if answer is not None:
+            self._finish(actor, *answer)
+        actor.ready, actor.task, actor.counts = True, None, Counts()
+        self._failed_starts = 0
+        self._idle.append(actor)
+        while self._idle and self._waiting:
+            idle = self._idle.pop()
+            idle.task = self._waiting.popleft()
+            self._actors[idle.handle.do.remote(idle.task)] = idle
+
+    def _finish(self, actor: _Actor, outcome: str, why: str) -> None:
+        assert actor.task
+        if outcome == "broken":
+            raise JobError(why)
+        if outcome == "store failed":
+            self._progress.take_back(actor.counts)
+            self._store_failures[actor.task] += 1
+            if self._store_failures[actor.task] == STORE_ATTEMPTS:
+                raise JobError(f"the results cannot be read or written: {why}. Run the same command again later")
+            self._waiting.append(actor.task)
+
+    def _bury(self, actor: _Actor, error: RayActorError) -> None:
+        """Give what a dead actor had to another one."""
+        # It may only be out of reach; its shard is safe either way, but its place is needed.
+        ray.kill(actor.handle)
+        if not actor.ready:
+            self._failed_starts += 1
+            if self._failed_starts == MAX_FAILED_STARTS:
+                raise JobError(f"the actors end before they are ready: {error}")
+        elif actor.task:
+            self._progress.take_back(actor.counts)
+            self._deaths[actor.task] += 1
+            if self._deaths[actor.task] == MAX_DEATHS:
+                raise JobError(f"{MAX_DEATHS} actors died at {actor.task}: {error}")
+            self._progress.note(f"an actor died at {actor.task}: another one takes over")
+            self._waiting.appendleft(actor.task)
+        self._start()
+
+    def _report(self, actors: Sequence[_Actor]) -> None:
+        asked = {actor.handle.take_counts.remote(): actor for actor in actors if actor.task}
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=5) if asked else ([], [])
+        for reference in answered:
+            try:
+                counts = ray.get(reference)
+            except RayActorError:
+                continue  # Its task's own reference tells.
+            asked[reference].counts.ok += counts.ok
+            asked[reference].counts.errors += counts.errors
+            self._progress.advance(counts)

@@ -1,0 +1,133 @@
+"""The one unit of work: label a shard, and make that visible all at once or not at all.
+
+It may run any number of times, at the same time or after one another, on any machine. Readers go by the status table
+alone, which is written last and of which there can be only one; what other attempts leave behind is swept at the end.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from labeling import status
+from labeling.in_progress import InProgress
+from labeling.job import Job, part
+from labeling.labeler import Labeler, LabelMap
+from labeling.shard_tar import ShardTar
+from labeling.status import Row, Tar
+from labeling.store import Store
+from labeling.tables import from_parquet
+from labeling.window import Reader, Result, Window
+from models import labelsets
+from models.labelsets import LabelSet
+
+FOLDER = "labels"
+
+Report = Callable[[str | None], None]
+"""Called for each photo with its error code; None says that it has labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A shard to label: in the first pass (retry 0), or its failed rows once more."""
+
+    shard: int
+    retry: int = 0
+
+    @property
+    def name(self) -> str:
+        return part(self.shard) + (f".r{self.retry}" if self.retry else "")
+
+
+async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, reader: Reader, report: Report) -> bool:
+    """Label a shard's photos and commit it. False where it was committed before, or by another process meanwhile.
+
+    At most `labeler.window` photos are in memory. Raises OSError where the store fails; the shard can then be labelled
+    again, as it can after any death of the process.
+    """
+    if await asyncio.to_thread(_is_committed, store, unit):
+        return False
+    photos = await asyncio.to_thread(_photos, job, store, unit)
+    attempt = secrets.token_hex(4)
+    progress = InProgress(store, unit.name, attempt)
+    await asyncio.to_thread(progress.recover)
+    try:
+        window = Window(photos.to_pylist(), labeler, reader, progress)
+        await window.try_suspects()
+        return await _label_and_commit(job, store, unit, attempt, photos.schema, window, report)
+    finally:
+        await asyncio.to_thread(progress.end)
+
+
+async def _label_and_commit(
+    job: Job, store: Store, unit: Unit, attempt: str, manifest: pa.Schema, window: Window, report: Report
+) -> bool:
+    label_set = labelsets.load(job.labels.label_set)
+    name = f"{FOLDER}/{unit.name}.{attempt}.tar"
+    rows: list[Row] = []
+    async with _in_thread(store.new_file(name)) as path:
+        with ShardTar(path) as tar:
+            async with aclosing(window.in_order()) as results:
+                async for photo, result in results:
+                    rows.append(_row(photo, result, tar, job, label_set))
+                    report(rows[-1].error_code)
+    table = status.table(rows, job, manifest, label_set, Tar(name, tar.size, tar.sha256))
+    won = await asyncio.to_thread(store.create, status.path(unit.shard, unit.retry), table)
+    if not won:
+        await asyncio.to_thread(store.delete, name)
+    return won
+
+
+def _is_committed(store: Store, unit: Unit) -> bool:
+    try:
+        status.read(store, unit.shard, unit.retry, ["status"])
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _photos(job: Job, store: Store, unit: Unit) -> pa.Table:
+    """The rows of the manifest that the unit is about."""
+    photos = from_parquet(store.read(job.manifest_path(unit.shard)))
+    if not unit.retry:
+        return photos
+    newest = status.newest(store, unit.shard, unit.retry - 1, ["status"])
+    return photos.filter(pa.array([row["status"] == "error" for row in newest]))
+
+
+def _row(photo: dict[str, Any], result: Result, tar: ShardTar, job: Job, label_set: LabelSet) -> Row:
+    """The photo's row; its labels go into the tar."""
+    row = Row(photo["image_id"], photo["uri"], attempts=result.attempts, seconds=result.seconds, carried=photo)
+    outcome = result.outcome
+    if not isinstance(outcome, LabelMap):
+        row.status, row.error_code, row.message = "error", outcome.code, str(outcome)
+        return row
+    row.width, row.height, row.confidence = outcome.width, outcome.height, outcome.confidence
+    row.shares = [pixels / (outcome.width * outcome.height) for pixels in outcome.pixels]
+    facts = {
+        "image_id": row.image_id,
+        "model_version": job.labels.model,
+        "width": row.width,
+        "height": row.height,
+        "pixels": {label.name: outcome.pixels[label.id] for label in label_set.classes if outcome.pixels[label.id]},
+        "confidence": round(outcome.confidence, 6),
+    }
+    row.offset, row.size = tar.add(row.image_id, outcome.png, facts), len(outcome.png)
+    return row
+
+
+@asynccontextmanager
+async def _in_thread(manager: AbstractContextManager[Path]) -> AsyncIterator[Path]:
+    """The same context; entering and leaving, which write and upload, keep the event loop free."""
+    path = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield path
+    except BaseException as error:
+        await asyncio.to_thread(manager.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(manager.__exit__, None, None, None)

@@ -1,0 +1,245 @@
+"""Where a job's files lie: a folder of this machine, or a prefix in S3, GCS or Azure (through obstore)."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import from_url
+
+from labeling.errors import JobError
+from labeling.locations import BUCKET_SCHEMES, local_path, scheme
+
+_TEMPORARY = ".temporary-"
+
+
+class Entry(NamedTuple):
+    """A file of a store. `path` is relative to the store's URI; size in bytes."""
+
+    path: str
+    size: int
+
+
+class Store(Protocol):
+    """Files under one URI, by relative paths. Whatever fails raises OSError; what is not there, FileNotFoundError."""
+
+    uri: str
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        """The file, or `length` bytes of it from `start`."""
+        ...
+
+    def local_copy(self, path: str) -> AbstractContextManager[Path]:
+        """The file as one of this machine, while the `with` block runs."""
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write durably, whole or not at all, unless there is such a file: then False. Of two callers one wins."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write or overwrite, whole or not at all."""
+        ...
+
+    def new_file(self, path: str) -> AbstractContextManager[Path]:
+        """A path of this machine to write to; when the `with` block ends well, the file lies durably at `path`."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete; a file that is not there is fine."""
+        ...
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        """All files below a folder, in the order of their paths."""
+        ...
+
+    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Half-written files of a folder, whose writer lives or was killed: (path, path it was to have)."""
+        ...
+
+
+def open_store(uri: str) -> Store:
+    """Raises JobError for a URI that no store understands."""
+    kind = scheme(uri)
+    if not kind:
+        return DiskStore(local_path(uri))
+    if kind not in BUCKET_SCHEMES:
+        raise JobError(f"{uri}: results go to a folder of this machine or to {', '.join(BUCKET_SCHEMES)} URIs")
+    return BucketStore(uri)
+
+
+class DiskStore:
+    """A folder; made when the first file is written."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.uri = str(root)
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        with (self._root / path).open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[Path]:
+        if not (self._root / path).exists():
+            raise FileNotFoundError(path)
+        yield self._root / path
+
+    def create(self, path: str, data: bytes) -> bool:
+        target = self._root / path
+        temporary = self._temporary(target)
+        try:
+            _write(temporary, data, durably=True)
+            try:
+                # Unlike a rename, a link never replaces what another process has put there.
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(target.parent)
+        return True
+
+    def write(self, path: str, data: bytes) -> None:
+        target = self._root / path
+        temporary = self._temporary(target)
+        try:
+            _write(temporary, data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def new_file(self, path: str) -> Iterator[Path]:
+        target = self._root / path
+        temporary = self._temporary(target)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(target.parent)
+
+    def delete(self, path: str) -> None:
+        (self._root / path).unlink(missing_ok=True)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        for parent, folders, names in os.walk(self._root / folder):
+            folders.sort()
+            for name in sorted(names):
+                if not name.startswith(_TEMPORARY):
+                    path = Path(parent, name)
+                    # Another process may delete what this one lists.
+                    with suppress(FileNotFoundError):
+                        yield Entry(path.relative_to(self._root).as_posix(), path.stat().st_size)
+
+    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:
+        for path in (self._root / folder).glob(f"{_TEMPORARY}*"):
+            _, _, name = path.name.removeprefix(_TEMPORARY).partition("-")
+            yield f"{folder}/{path.name}", f"{folder}/{name}"
+
+    def _temporary(self, target: Path) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{target.name}")
+
+
+class BucketStore:
+    """A prefix of a bucket. Credentials, region and endpoint come from the environment, as its provider names them.
+
+    Requests that fail for a while (throttling, resets) are repeated by obstore with backoff, for up to three minutes.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        try:
+            self._store = from_url(self.uri)
+        except (BaseError, ValueError) as error:
+            raise JobError(f"{uri} cannot be opened: {first_line(error)}") from error
+
+    def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
+        with _as_os_errors():
+            if length is None:
+                return bytes(obstore.get(self._store, path).bytes())[start:]
+            return bytes(obstore.get_range(self._store, path, start=start, length=length))
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="segserve-") as folder:
+            copy = Path(folder, "copy")
+            with _as_os_errors(), copy.open("wb") as file:
+                for chunk in obstore.get(self._store, path).stream():
+                    file.write(chunk)
+            yield copy
+
+    def create(self, path: str, data: bytes) -> bool:
+        try:
+            with _as_os_errors():
+                obstore.put(self._store, path, data, mode="create")
+        except FileExistsError:
+            # A request that was repeated because its answer was lost meets its own file.
+            return self.read(path) == data
+        return True
+
+    def write(self, path: str, data: bytes) -> None:
+        with _as_os_errors():
+            obstore.put(self._store, path, data)
+
+    @contextmanager
+    def new_file(self, path: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="segserve-") as folder:
+            file = Path(folder, "file")
+            yield file
+            with _as_os_errors():
+                obstore.put(self._store, path, file)
+
+    def delete(self, path: str) -> None:
+        with suppress(FileNotFoundError), _as_os_errors():
+            obstore.delete(self._store, path)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        with _as_os_errors():
+            for chunk in obstore.list(self._store, folder):
+                for found in chunk:
+                    yield Entry(found["path"], found["size"])
+
+    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 (the protocol's signature)
+        """None: uploads appear whole or not at all."""
+        yield from ()
+
+
+def first_line(error: Exception) -> str:
+    """What a person needs of obstore's errors, which go on with pages of internals."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except (AlreadyExistsError, PreconditionError) as error:
+        raise FileExistsError(first_line(error)) from error
+    except BaseError as error:
+        raise OSError(first_line(error)) from error
+
+
+def _write(path: Path, data: bytes, *, durably: bool = False) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        if durably:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

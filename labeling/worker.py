@@ -1,0 +1,72 @@
+"""What a runner places on a machine: an engine, or the client of one, that works off units one at a time."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from labeling.exports.shard import ExportUnit, export_shard
+from labeling.job import Job
+from labeling.labeler import Labeler
+from labeling.photos import PhotoReader
+from labeling.shard import Report, Unit, label_shard
+from labeling.store import open_store
+
+Task = Unit | ExportUnit
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a job's photos are labelled; the labels do not depend on it."""
+
+    model_dir: Path | None = None
+    endpoint: str | None = None
+    """URL of a running service; None for the engine in the worker."""
+    api_key: str | None = None
+    """For the service."""
+    threads: int = 1
+    """Of the engine, and of decoding and encoding beside it."""
+
+
+class Worker:
+    """Not thread-safe: one unit at a time."""
+
+    def __init__(self, job: Job, store_uri: str, settings: WorkerSettings) -> None:
+        self._job = job
+        self._settings = settings
+        self._store = open_store(store_uri)
+        self._loop = asyncio.Runner()
+        self._reader = PhotoReader()
+        self._labeler: Labeler | None = None
+
+    def do(self, task: Task, report: Report) -> None:
+        """Finish the unit. Raises OSError where the store fails: the unit can be done again. Raises JobError."""
+        if isinstance(task, ExportUnit):
+            export_shard(self._job, self._store, task)
+            return
+        # Exports need no engine.
+        self._labeler = self._labeler or _labeler(self._job, self._settings)
+        self._loop.run(label_shard(self._job, self._store, task, self._labeler, self._reader, report))
+
+    def close(self) -> None:
+        self._loop.run(self._reader.close())
+        if self._labeler:
+            self._loop.run(self._labeler.close())
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _labeler(job: Job, settings: WorkerSettings) -> Labeler:
+    # Imported where it is needed: a client of a service needs no torch.
+    if settings.endpoint:
+        from labeling.endpoint_labeler import EndpointLabeler
+
+        return EndpointLabeler(job.labels, settings.endpoint, settings.api_key)
+    from labeling.local_labeler import LocalLabeler
+
+    return LocalLabeler(job.labels, settings.model_dir, settings.threads)

@@ -1,0 +1,129 @@
+"""Worker processes, and the photos and circumstances that kill them."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labeling.errors import FailureRateExceeded, JobError
+from labeling.job import Job
+from labeling.progress import Progress
+from labeling.runners.embedded import EmbeddedRunner
+from labeling.shard import Unit
+from labeling.store import Store
+from labeling.worker import WorkerSettings
+from tests.labeling.drawings import draw_folder
+from tests.labeling.jobs import planned, rows
+from tests.labeling.serving import serving
+
+
+def run(job: Job, store: Store, url: str, *, workers: int = 1, max_failure_rate: float | None = None) -> Progress:
+    """Label everything with a service: such workers start quickly, for they need no torch."""
+    progress = Progress(job.rows, max_failure_rate=max_failure_rate, shown=False)
+    settings = WorkerSettings(endpoint=url)
+    EmbeddedRunner(workers).run(job, store.uri, settings, [Unit(shard) for shard in job.shards], progress)
+    assert not psutil.Process().children(recursive=True) or all(
+        "spawn_main" not in " ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)
+    )
+    return progress
+
+
+def test_workers_share_the_shards(photos: Path, tmp_path: Path) -> None:
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", shard_rows=2, labels=labels)
+        progress = run(job, store, url, workers=3)
+    assert [row["error_code"] for row in rows(store)] == ["damaged-image", *[None] * 7]
+    assert (progress.counts.ok, dict(progress.counts.errors)) == (7, {"damaged-image": 1})
+
+
+class Killer:
+    """A photo that kills whoever reads it: a pipe, whose other end waits for readers and ends them."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self.kills = 0
+        self._stopped = False
+        self._thread = threading.Thread(target=self._wait_for_readers)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
+        self._thread.join()
+
+    def _wait_for_readers(self) -> None:
+        while True:
+            writing = os.open(self.path, os.O_WRONLY)
+            if self._stopped:
+                os.close(writing)
+                return
+            for child in psutil.Process().children(recursive=True):
+                if self._is_read_by(child):
+                    child.send_signal(signal.SIGKILL)
+                    child.wait()
+                    self.kills += 1
+            os.close(writing)
+
+    def _is_read_by(self, process: psutil.Process) -> bool:
+        try:
+            return any(os.readlink(link) == str(self.path) for link in Path(f"/proc/{process.pid}/fd").iterdir())
+        except OSError:
+            return False
+
+
+def test_a_photo_that_kills_its_worker_is_found_and_marked(tmp_path: Path) -> None:
+    photos = draw_folder(tmp_path / "photos", 20)
+    (photos / "00007.jpg").unlink()
+    killer = Killer(photos / "00007.jpg")
+    try:
+        with serving() as (url, labels):
+            job, store = planned(photos, tmp_path / "out", shard_rows=10, labels=labels)
+            progress = run(job, store, url, workers=2)
+    finally:
+        killer.stop()
+    found = rows(store)
+    assert [row["error_code"] for row in found] == [None] * 7 + ["killed-worker"] + [None] * 12
+    assert (found[7]["attempts"], "alone" in found[7]["message"]) == (2, True)
+    # 10 rows, then 5, 3 (or 2), 2, 1 and once more.
+    assert 4 <= killer.kills <= 7
+    assert progress.counts.done == 20
+    assert list(store.list("working")) == []
+
+
+def test_too_many_failures_stop_the_job_and_keep_what_is_done(tmp_path: Path) -> None:
+    photos = draw_folder(tmp_path / "photos", 150)
+    for number in range(100, 150):
+        (photos / f"{number:05}.jpg").write_bytes(b"broken")
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", shard_rows=10, labels=labels)
+        with pytest.raises(FailureRateExceeded, match=r"more than --max-failure-rate 0.05\): not-an-image \d+\."):
+            run(job, store, url, max_failure_rate=0.05)
+        assert len(rows(store)) >= 100
+        run(job, store, url, max_failure_rate=0.5)
+    assert len(rows(store)) == 150
+
+
+def test_few_photos_are_not_judged(photos: Path, tmp_path: Path) -> None:
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", labels=labels)
+        run(job, store, url, max_failure_rate=0)
+    assert len(rows(store)) == 8
+
+
+def test_workers_that_cannot_work_stop_the_job(photos: Path, tmp_path: Path) -> None:
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", labels=labels)
+    with pytest.raises(JobError, match="does not answer"):
+        run(job, store, url, workers=2)
+
+
+def test_a_store_that_is_gone_stops_the_job(photos: Path, tmp_path: Path) -> None:
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", labels=labels)
+        (tmp_path / "out/status").write_bytes(b"in the way")
+        with pytest.raises(JobError, match=r"cannot be read or written.*again later"):
+            run(job, store, url)

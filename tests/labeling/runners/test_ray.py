@@ -1,0 +1,145 @@
+"""A Ray cluster of two nodes on this machine, of which an actor's process and then a whole node is killed."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labeling import status
+from labeling.store import open_store
+from tests.labeling.drawings import draw_folder
+from tests.labeling.jobs import files, results
+from tests.labeling.processes import finish, label_process
+from tests.labeling.serving import serving
+from tests.service.gateway import PATIENCE
+
+RAY = Path(sys.executable).with_name("ray")
+PHOTOS = int(os.environ.get("BATCH_RAY_PHOTOS", "120"))
+
+
+@dataclass
+class Cluster:
+    """Two nodes; the second one has nothing but workers."""
+
+    address: str
+    first: psutil.Popen
+    second: psutil.Popen
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes of actors of ours, wherever they run."""
+        found = []
+        for node in (self.first, self.second):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [child for child in node.children(recursive=True) if "RayWorker" in _title(child)]
+        return found
+
+    def kill_second_node(self) -> None:
+        """Its raylet and all that it started, at once."""
+        for process in [*self.second.children(recursive=True), self.second]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    # Paths of sockets must be short, which pytest's folders are not.
+    with contextlib.ExitStack() as stack:
+        from tempfile import TemporaryDirectory
+
+        folder = stack.enter_context(TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
+        port = _free_port()
+        node = (RAY, "start", "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
+        head = (*node, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
+        address = f"127.0.0.1:{port}"
+        environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        processes: list[psutil.Popen] = []
+        with (tmp_path / "ray.log").open("wb") as log:
+            try:
+                for command in (head, (*node, f"--address={address}")):
+                    processes.append(psutil.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment))
+                    _until_started(tmp_path / "ray.log", len(processes), processes[-1])
+                yield Cluster(address, *processes)
+            finally:
+                everything = [child for process in processes for child in _family(process)]
+                for process in everything:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                psutil.wait_procs(everything, timeout=PATIENCE)
+                for started in processes:
+                    started.wait()
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _until_started(log: Path, nodes: int, process: psutil.Popen) -> None:
+    for _ in range(PATIENCE * 10):
+        if log.read_text().count("Ray runtime started.") == nodes:
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise TimeoutError(log.read_text())
+
+
+@pytest.mark.timeout(900)
+def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp_path: Path) -> None:
+    photos = draw_folder(tmp_path / "photos", PHOTOS)
+    (photos / "00003.jpg").write_bytes(b"not a photo")
+    out, log = tmp_path / "out", tmp_path / "log"
+    # So slow that work is left for the second actor, however late it starts.
+    with serving(seconds=0.3) as (url, _):
+        service = ("--model", "fake", "--endpoint", url, "--shard-rows", 4)
+        finish(log, photos, "--out", tmp_path / "undisturbed", *service)
+        arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
+        with label_process(log, *arguments) as process:
+            _until_committed(out, 3, process, log)
+            _until(lambda: len(cluster.workers()) == 2, process, log)
+            cluster.workers()[0].kill()
+            _until_committed(out, 8, process, log)
+            cluster.kill_second_node()
+            assert process.wait(PATIENCE * 5) == 0, log.read_text()
+    assert "another one takes over" in log.read_text()
+    assert results(out) == results(tmp_path / "undisturbed")
+    assert len(results(out)) == PHOTOS
+    assert len(files(out / "labels")) == len(files(out / "status")) == -(-PHOTOS // 4)
+    assert (out / "_SUCCESS").exists()
+
+
+def _until_committed(out: Path, shards: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    _until(lambda: len(status.committed(open_store(str(out)))) >= shards, process, log)
+
+
+def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(PATIENCE * 50):
+        if condition():
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+    raise TimeoutError(log.read_text())

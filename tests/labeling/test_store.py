@@ -1,0 +1,107 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from labeling.errors import JobError
+from labeling.store import DiskStore, Entry, Store, open_store
+
+
+def test_what_is_written_is_read(anywhere: str) -> None:
+    store = open_store(anywhere)
+    store.write("a/b.bin", b"first")
+    store.write("a/b.bin", b"0123456789")
+    assert store.read("a/b.bin") == b"0123456789"
+    assert store.read("a/b.bin", 3, 4) == b"3456"
+    with store.local_copy("a/b.bin") as path:
+        assert path.read_bytes() == b"0123456789"
+
+
+def test_a_file_is_created_once(anywhere: str) -> None:
+    store = open_store(anywhere)
+    assert store.create("status/x", b"first")
+    assert not store.create("status/x", b"second")
+    assert store.read("status/x") == b"first"
+
+
+def test_of_many_creators_one_wins(anywhere: str) -> None:
+    store = open_store(anywhere)
+    won: list[int] = []
+    start = threading.Barrier(8)
+
+    def create(number: int) -> None:
+        start.wait()
+        if store.create("x", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(number) for number in won] == [store.read("x").decode()]
+
+
+def test_a_new_file_appears_when_it_is_whole(anywhere: str) -> None:
+    store = open_store(anywhere)
+    with store.new_file("labels/a.tar") as path:
+        path.write_bytes(b"x" * 6_000_000)
+        assert list(store.list("labels")) == []
+    assert list(store.list("labels")) == [Entry("labels/a.tar", 6_000_000)]
+
+
+def _half_written(store: Store) -> None:
+    with store.new_file("labels/part-00000.ab.tar") as path:
+        path.write_bytes(b"half")
+        raise ZeroDivisionError
+
+
+def test_a_new_file_that_fails_leaves_nothing(anywhere: str) -> None:
+    store = open_store(anywhere)
+    with pytest.raises(ZeroDivisionError):
+        _half_written(store)
+    assert list(store.list("labels")) == []
+    assert list(store.leftovers("labels")) == []
+
+
+def test_what_is_not_there(anywhere: str) -> None:
+    store = open_store(anywhere)
+    with pytest.raises(FileNotFoundError):
+        store.read("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.read("nothing", 0, 10)
+    with pytest.raises(FileNotFoundError), store.local_copy("nothing"):
+        pass
+    store.delete("nothing")
+    assert list(store.list("nowhere")) == []
+
+
+def test_lists_are_of_one_folder_in_order(anywhere: str) -> None:
+    store = open_store(anywhere)
+    for name in ("a/2", "a/10", "ab/1", "a/deep/1", "b"):
+        store.write(name, b"12")
+    assert [entry.path for entry in store.list("a")] == ["a/10", "a/2", "a/deep/1"]
+    store.delete("a/2")
+    assert [entry.size for entry in store.list("a")] == [2, 2]
+
+
+def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    with store.new_file("labels/part-00000.ab.tar") as path:
+        path.write_bytes(b"half")
+        assert list(store.list("labels")) == []
+        [(leftover, wanted)] = store.leftovers("labels")
+        assert wanted == "labels/part-00000.ab.tar"
+        assert tmp_path / leftover == path
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/x", "https://host/x"])
+def test_a_place_that_takes_no_results_is_told(uri: str) -> None:
+    with pytest.raises(JobError, match="results go to a folder"):
+        open_store(uri)
+
+
+def test_a_bucket_that_is_not_there_is_an_error_of_the_store(bucket: str) -> None:
+    store = open_store(bucket.replace("photos-and-labels", "no-such-bucket"))
+    with pytest.raises(OSError, match="no-such-bucket"):
+        store.write("x", b"")
