@@ -1,12 +1,14 @@
 """A backend whose one device sleeps instead of computing, so that a load test shows the service and not the network."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Metric
 
 from loadtests.device import MAX_BATCH, SleepingDevice
 from loadtests.photos import SMALL_HEIGHT, SMALL_WIDTH
@@ -50,6 +52,8 @@ class FakeDevice:
 
     id = "fake-0"
     kind = "fake"
+    models = (MODEL.id,)
+    delay = 0.0
 
     def __init__(self) -> None:
         self._device = SleepingDevice()
@@ -78,6 +82,8 @@ class FakeDevice:
 class FakeBackend:
     """Serves the model `fake` on one fake device."""
 
+    takes: Literal["pixels"] = "pixels"
+
     def __init__(self) -> None:
         self.models: Sequence[ModelInfo] = [MODEL]
         self.devices: list[FakeDevice] = []
@@ -89,9 +95,13 @@ class FakeBackend:
         size = input_size(height, width, long_side=long_side, grid=_GRID)
         return BatchKey(model.id, size.padded_height, size.padded_width, long_side, confidence)
 
-    async def start(self) -> None:
+    async def start(self, on_change: Callable[[], None]) -> None:
         self.devices.append(FakeDevice())
+        on_change()
 
     async def stop(self) -> None:
         while self.devices:
             await asyncio.to_thread(self.devices.pop().close)
+
+    def collect(self) -> Iterable[Metric]:
+        return ()

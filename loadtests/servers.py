@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import gc
+import json
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -109,20 +111,24 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     # As Ctrl-C: the servers are stopped on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Nor may the client stall to collect what its imports made.
+    gc.freeze()
     servers = [segserve(), *(other(rival) for rival in RIVALS)]
     servers = [server for server in servers if not options.only or server.name in options.only]
-    runs: dict[str, list[dict[str, Any]]] = {server.name: [] for server in servers}
+    results = out / "servers.json"
+    runs: dict[str, list[dict[str, Any]]] = json.loads(results.read_text())["repeats"] if results.exists() else {}
     failures: dict[str, str] = {}
     for number in range(options.repeat):
         for server in servers:
             print(f"{server.name}, {number + 1} of {options.repeat}", file=sys.stderr)  # noqa: T201 (progress)
             log = out / f"{server.name.lower().replace(' ', '_')}.log"
             try:
-                runs[server.name].append(uvloop.run(measure(server, log, seconds=options.seconds, seed=number)))
+                known = runs.setdefault(server.name, [])
+                known.append(uvloop.run(measure(server, log, seconds=options.seconds, seed=len(known))))
             except (StartFailed, OSError) as error:
                 failures[server.name] = str(error)
         middle = {name: medians(repeats) for name, repeats in runs.items()}
-        report.write_json(out / "servers.json", {"medians": middle, "repeats": runs, "failures": failures})
+        report.write_json(results, {"medians": middle, "repeats": runs, "failures": failures})
     report.plot_bars(out / "servers.png", _charts(middle))
     print(_table(middle, failures))  # noqa: T201 (the result)
 
@@ -173,7 +179,9 @@ def _charts(middle: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.servers", description=__doc__)
     parser.add_argument("--repeat", type=int, default=1, help="Repeats of everything; medians are reported.")
-    parser.add_argument("--out", type=Path, default=Path("runs/servers"), help="Folder for JSON, plots and logs.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/servers"), help="Folder for JSON, plots and logs; repeats in it count."
+    )
     parser.add_argument("--seconds", type=float, default=8.0, help="Length of each load.")
     parser.add_argument("--only", action="append", help="A server's name as in the table; may be repeated.")
     return parser.parse_args()

@@ -1,0 +1,142 @@
+"""Every query that ships, asked of a real Prometheus that scrapes a real `segserve serve` under load."""
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import photos
+from tests.k8s.manifests import K8S, of_kind, overlay
+from tests.k8s.prometheus import NAMESPACE, Prometheus, running_prometheus
+from tests.service.gateway import PATIENCE
+from tests.service.server_process import ServerProcess, server_process
+from tests.service.telemetry.collector import collector
+
+DASHBOARD = json.loads((K8S / "monitoring" / "dashboard.json").read_text(encoding="utf-8"))
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = {
+    f"{panel['id']} {panel['title']}: {target['refId']}": target["expr"]
+    for panel in PANELS
+    for target in panel["targets"]
+}
+PHOTO = photos.jpeg(photos.street(120, 160))
+
+
+class Load(threading.Thread):
+    """Good photos of every priority, some that are refused, some that are none, until it is stopped."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        super().__init__()
+        self._url = server.url
+        self._over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=PATIENCE) as client, ThreadPoolExecutor(4) as pool:
+            while not self._over.is_set():
+                list(pool.map(lambda ask: ask(client), [_good, _good, _good, _urgent, _batch, _hopeless, _broken]))
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def _good(client: httpx.Client) -> None:
+    client.post("/segment?output=labels", content=PHOTO).raise_for_status()
+
+
+def _urgent(client: httpx.Client) -> None:
+    client.post("/segment", content=PHOTO, headers={"X-Priority": "interactive"}).raise_for_status()
+
+
+def _batch(client: httpx.Client) -> None:
+    client.post("/segment?output=labels", content=PHOTO, headers={"X-Priority": "batch"}).raise_for_status()
+
+
+def _hopeless(client: httpx.Client) -> None:
+    assert client.post("/segment?timeout_ms=1", content=PHOTO).status_code == 429
+
+
+def _broken(client: httpx.Client) -> None:
+    assert client.post("/segment", content=b"text").status_code == 400
+
+
+@pytest.fixture(scope="module")
+def prometheus(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """After some seconds of load, which goes on."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    flags = {"--port": 0, "--model": "tiny", "--model-dir": checkpoint_dir}
+    command = ["-c", "from cli.main import main; main()", "serve", *(part for flag in flags.items() for part in flag)]
+    with (
+        collector() as traces,
+        running_prometheus(folder) as prometheus,
+        server_process([*command, "--otlp-endpoint", traces.url], folder / "segserve.log") as server,
+    ):
+        prometheus.scrape({"gateway": server.url})
+        load = Load(server)
+        try:
+            prometheus.wait_for('rate(segserve_answer_seconds_count{priority="batch"}[3s]) > 0')
+            prometheus.wait_for("segserve:devices_demanded > 0")
+            yield prometheus
+        finally:
+            load.stop()
+
+
+def values(series: list[dict[str, Any]]) -> list[float]:
+    return [float(one["value"][1]) for one in series]
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_of_the_dashboard_returns_data(prometheus: Prometheus, name: str) -> None:
+    expression = QUERIES[name].replace("$namespace", NAMESPACE).replace("$__rate_interval", "10s")
+    assert "$" not in expression
+    found = values(prometheus.query(expression))
+    assert found
+    assert not any(math.isnan(value) for value in found)
+
+
+@pytest.mark.parametrize("name", ["keda", "batch"])
+def test_a_trigger_gets_one_number(prometheus: Prometheus, name: str) -> None:
+    (namespace,) = of_kind(overlay(name), "Namespace")
+    for scaled in of_kind(overlay(name), "ScaledObject"):
+        for trigger in scaled["spec"]["triggers"]:
+            if trigger["type"] == "prometheus":
+                query = trigger["metadata"]["query"].replace(namespace["metadata"]["name"], NAMESPACE)
+                assert len(prometheus.query(query)) == 1
+
+
+def test_the_namespaces_to_choose_from_are_found(prometheus: Prometheus) -> None:
+    (namespaces,) = [v for v in DASHBOARD["templating"]["list"] if v["name"] == "namespace"]
+    assert namespaces["query"] == "label_values(segserve_ready, namespace)"
+    assert [one["metric"]["namespace"] for one in prometheus.query("segserve_ready")] == [NAMESPACE]
+
+
+def test_alerts_find_what_they_look_for(prometheus: Prometheus) -> None:
+    """Of all series that alerts ask for, none has a misspelt name or label."""
+    assert {one["metric"]["alertname"] for one in prometheus.query("ALERTS")} <= {
+        "SegserveGoodputBurnsFast",  # one photo in seven is refused
+        "SegserveGoodputBurnsSlowly",
+        "SegserveRefusing",
+    }
+    assert prometheus.wait_for('ALERTS{alertname="SegserveGoodputBurnsFast",alertstate="firing"}')
+
+
+def test_panels_do_not_overlap_and_have_numbers_of_their_own() -> None:
+    places = [panel["gridPos"] for panel in DASHBOARD["panels"]]
+    cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
+    assert len(cells) == len(set(cells))
+    assert all(x < 24 for x, _ in cells)
+    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_a_slow_answer_leads_to_its_trace(prometheus: Prometheus) -> None:
+    """Exemplars come by OpenMetrics, which Prometheus asks for by itself."""
+    (series, *_) = prometheus.exemplars("segserve_answer_seconds_bucket")
+    assert len(series["exemplars"][0]["labels"]["trace_id"]) == 32

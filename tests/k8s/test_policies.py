@@ -1,0 +1,392 @@
+"""What holds for every object of every overlay."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.main import COMMANDS
+from service.settings import Settings
+from tests.k8s.manifests import (
+    OVERLAYS,
+    Manifest,
+    config,
+    containers,
+    of_kind,
+    overlay,
+    pod,
+    selects,
+    the,
+)
+from tests.k8s.public import public_overlay
+from worker.settings import WorkerSettings
+
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
+GRACE_SECONDS = 5
+"""For what follows a drain: the last answers are written, devices and codecs freed."""
+
+
+@pytest.fixture(params=[*OVERLAYS, "public"])
+def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
+    return public_overlay(tmp_path) if request.param == "public" else overlay(request.param)
+
+
+def workloads(manifests: list[Manifest]) -> Iterator[Manifest]:
+    found = of_kind(manifests, *WORKLOADS)
+    assert found
+    yield from found
+
+
+def pod_labels(workload: Manifest) -> dict[str, str]:
+    labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def seconds_before_the_end(workload: Manifest) -> int:
+    (container,) = pod(workload)["containers"]
+    pause: int = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    return pause
+
+
+def in_bytes(quantity: str) -> int:
+    for suffix, factor in (("Gi", 2**30), ("Mi", 2**20)):
+        if quantity.endswith(suffix):
+            return int(quantity.removesuffix(suffix)) * factor
+    raise ValueError(quantity)
+
+
+# The pods
+
+
+def test_pods_are_restricted(manifests: list[Manifest]) -> None:
+    (namespace,) = of_kind(manifests, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for workload in workloads(manifests):
+        assert workload["metadata"]["namespace"] == namespace["metadata"]["name"]
+        spec = pod(workload)
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] >= 1000
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        assert {kind for volume in spec["volumes"] for kind in volume} <= {"name", "emptyDir", "secret"}
+        for container in containers(workload):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_no_pod_can_speak_to_the_api_server(manifests: list[Manifest]) -> None:
+    accounts = {account["metadata"]["name"]: account for account in of_kind(manifests, "ServiceAccount")}
+    for workload in workloads(manifests):
+        assert pod(workload)["automountServiceAccountToken"] is False
+        assert accounts[pod(workload)["serviceAccountName"]]["automountServiceAccountToken"] is False
+    assert not of_kind(manifests, "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+
+
+def test_what_they_may_take_is_bounded(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        for container in containers(workload):
+            resources = container["resources"]
+            assert {"cpu", "memory", "ephemeral-storage"} <= resources["requests"].keys()
+            assert {"memory", "ephemeral-storage"} <= resources["limits"].keys()
+            # A quota of CPU time stops all threads for the rest of a period: that costs latency and saves nothing.
+            assert "cpu" not in resources["limits"]
+        for volume in pod(workload)["volumes"]:
+            if "emptyDir" in volume:
+                assert in_bytes(volume["emptyDir"]["sizeLimit"]) > 0
+
+
+def test_a_gateway_has_the_memory_that_it_may_promise(manifests: list[Manifest]) -> None:
+    promised = int(config(manifests, "segserve-gateway")["SEGSERVE_MAX_MEMORY_BYTES"])
+    gateway = the(manifests, "Deployment", "segserve-gateway")
+    (container,) = pod(gateway)["containers"]
+    assert in_bytes(container["resources"]["limits"]["memory"]) >= promised + in_bytes(
+        container["resources"]["requests"]["memory"]
+    )
+
+
+def test_threads_are_counted_by_the_container_and_not_by_the_node(manifests: list[Manifest]) -> None:
+    (container,) = pod(the(manifests, "Deployment", "segserve-gateway"))["containers"]
+    wanted = {"SEGSERVE_CODEC_THREADS"}
+    if config(manifests, "segserve-gateway")["SEGSERVE_BACKEND"] == "local":
+        wanted |= {"OMP_NUM_THREADS"}
+    counted = {v["name"] for v in container["env"] if v["valueFrom"]["resourceFieldRef"]["resource"] == "requests.cpu"}
+    assert counted == wanted
+
+
+def test_gpus_are_asked_for_whole_and_where_they_are(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        wants = {container["resources"]["requests"].get("nvidia.com/gpu") for container in containers(workload)}
+        is_worker = pod_labels(workload)["app.kubernetes.io/component"] == "worker"
+        assert wants == ({"1"} if is_worker else {None})
+        for container in containers(workload):
+            resources = container["resources"]
+            assert resources["limits"].get("nvidia.com/gpu") == resources["requests"].get("nvidia.com/gpu")
+        if is_worker:
+            assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod(workload)[
+                "tolerations"
+            ]
+            assert pod(workload)["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+
+
+def test_images_are_pinned(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        for container in containers(workload):
+            registry, _, name = container["image"].partition("/")
+            assert "." in registry
+            assert name.partition(":")[2] not in ("", "latest")
+
+
+def test_priorities_exist(manifests: list[Manifest]) -> None:
+    classes = {one["metadata"]["name"]: one["value"] for one in of_kind(manifests, "PriorityClass")}
+    assert classes["segserve-batch"] < 0 < classes["segserve-serving"]
+    for workload in workloads(manifests):
+        assert pod(workload)["priorityClassName"] in classes
+
+
+def test_pods_are_spread(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        constraints = pod(workload)["topologySpreadConstraints"]
+        assert "topology.kubernetes.io/zone" in {one["topologyKey"] for one in constraints}
+        for one in constraints:
+            assert selects(one["labelSelector"]["matchLabels"], pod_labels(workload))
+
+
+# Start, life and end
+
+
+def test_probes_mean_what_they_say(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        for container in pod(workload)["containers"]:
+            ports = {port["name"] for port in container["ports"]}
+            probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
+            for probe in probes.values():
+                assert probe["httpGet"]["port"] in ports
+            # The models are loaded, warm and not about to go.
+            assert probes["readiness"]["httpGet"]["path"] == "/readyz"
+            # The process answers: it must not end because a worker, or all of them, are away.
+            assert probes["liveness"]["httpGet"]["path"] == "/livez"
+            assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] >= 60
+
+
+def test_only_what_loads_a_network_is_given_minutes_to_start(manifests: list[Manifest]) -> None:
+    alone = config(manifests, "segserve-gateway")["SEGSERVE_BACKEND"] == "local"
+    for workload in workloads(manifests):
+        (container,) = pod(workload)["containers"]
+        probe = container["startupProbe"]
+        loads = alone or pod_labels(workload)["app.kubernetes.io/component"] == "worker"
+        assert probe["httpGet"]["path"] == ("/readyz" if loads else "/livez")
+        assert (probe["periodSeconds"] * probe["failureThreshold"] >= 300) == loads
+
+
+def test_a_gateway_ends_after_its_last_promise(manifests: list[Manifest]) -> None:
+    settings = config(manifests, "segserve-gateway")
+    gateway = the(manifests, "Deployment", "segserve-gateway")
+    drain = int(settings["SEGSERVE_DRAIN_S"])
+    assert drain * 1000 >= int(settings["SEGSERVE_MAX_TIMEOUT_MS"])
+    pause = seconds_before_the_end(gateway)
+    if settings["SEGSERVE_BACKEND"] == "torchserve":
+        worker = the(manifests, "Deployment", "segserve-worker")
+        calls = int(config(manifests, "segserve-worker")["SEGSERVE_WORKER_DRAIN_S"])
+        needed = seconds_before_the_end(worker) + calls + GRACE_SECONDS
+        assert pod(worker)["terminationGracePeriodSeconds"] >= needed
+    # Others need some seconds to hear that it is ending.
+    assert pause >= 5
+    assert pod(gateway)["terminationGracePeriodSeconds"] >= pause + drain + GRACE_SECONDS
+
+
+def test_settings_are_ones_that_there_are(manifests: list[Manifest]) -> None:
+    settings = config(manifests, "segserve-gateway")
+    fields = {f"SEGSERVE_{name.upper()}" for name in Settings.model_fields}
+    assert settings.keys() <= fields
+    Settings.model_validate({name.removeprefix("SEGSERVE_").lower(): value for name, value in settings.items()})
+    if settings["SEGSERVE_BACKEND"] == "torchserve":
+        fields = {f"SEGSERVE_WORKER_{name.upper()}" for name in WorkerSettings.model_fields}
+        assert config(manifests, "segserve-worker").keys() <= fields | {"SEGSERVE_CACHE_DIR"}
+
+
+def test_gateways_look_for_workers_where_they_are(manifests: list[Manifest]) -> None:
+    settings = config(manifests, "segserve-gateway")
+    if settings["SEGSERVE_BACKEND"] == "local":
+        return
+    host, _, port = settings["SEGSERVE_WORKERS_AT"].removeprefix("http://").partition(":")
+    service = the(manifests, "Service", host)
+    assert service["spec"]["clusterIP"] == "None"
+    worker, ports = config(manifests, "segserve-worker"), {p["name"]: p["port"] for p in service["spec"]["ports"]}
+    assert ports == {
+        "status": int(worker["SEGSERVE_WORKER_PORT"]),
+        "inference": int(worker["SEGSERVE_WORKER_INFERENCE_PORT"]),
+    }
+    assert int(port) == ports["status"]
+    (container,) = pod(the(manifests, "Deployment", "segserve-worker"))["containers"]
+    assert {p["name"]: p["containerPort"] for p in container["ports"]} == ports
+
+
+def test_what_is_compiled_is_kept_where_it_can_be_written(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        for container in containers(workload):
+            name = container["envFrom"][0]["configMapRef"]["name"].rpartition("-")[0]
+            if cache := config(manifests, name).get("SEGSERVE_CACHE_DIR"):
+                assert cache in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_containers_run_commands_that_there_are(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        for container in containers(workload):
+            assert container["args"][0] in COMMANDS
+
+
+def test_disruptions_are_budgeted(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        (budget,) = [
+            one
+            for one in of_kind(manifests, "PodDisruptionBudget")
+            if selects(one["spec"]["selector"]["matchLabels"], pod_labels(workload))
+        ]
+        assert budget["spec"]["maxUnavailable"] == 1
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+# Scaling
+
+
+def scale_targets(manifests: list[Manifest]) -> list[str]:
+    scalers = of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
+    return [scaler["spec"]["scaleTargetRef"]["name"] for scaler in scalers]
+
+
+def test_each_workload_is_scaled_by_one(manifests: list[Manifest]) -> None:
+    names = [workload["metadata"]["name"] for workload in workloads(manifests)]
+    assert sorted(scale_targets(manifests)) == sorted(names)
+    for workload in workloads(manifests):
+        assert "replicas" not in workload["spec"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cpu", "HorizontalPodAutoscaler"),
+        ("gpu", "HorizontalPodAutoscaler"),
+        ("keda", "ScaledObject"),
+        ("batch", "ScaledObject"),
+    ],
+)
+def test_by_what(name: str, kind: str) -> None:
+    assert {one["kind"] for one in of_kind(overlay(name), "HorizontalPodAutoscaler", "ScaledObject")} == {kind}
+
+
+def test_only_batch_workers_scale_to_zero() -> None:
+    for name in ("keda", "batch"):
+        least = {
+            one["metadata"]["name"]: one["spec"]["minReplicaCount"] for one in of_kind(overlay(name), "ScaledObject")
+        }
+        assert (least["segserve-worker"] == 0) == (name == "batch")
+        assert least["segserve-gateway"] > 0
+
+
+@pytest.mark.parametrize("name", ["keda", "batch"])
+def test_triggers_look_at_their_own_namespace(name: str) -> None:
+    (namespace,) = of_kind(overlay(name), "Namespace")
+    for scaled in of_kind(overlay(name), "ScaledObject"):
+        queries = [t["metadata"]["query"] for t in scaled["spec"]["triggers"] if t["type"] == "prometheus"]
+        assert queries
+        for query in queries:
+            assert f'namespace="{namespace["metadata"]["name"]}"' in query
+
+
+# Who finds and reaches whom
+
+
+def test_selectors_find_pods(manifests: list[Manifest]) -> None:
+    labels = [pod_labels(workload) for workload in workloads(manifests)]
+    for workload in workloads(manifests):
+        assert selects(workload["spec"]["selector"]["matchLabels"], pod_labels(workload))
+    for service in of_kind(manifests, "Service"):
+        assert sum(selects(service["spec"]["selector"], one) for one in labels) == 1
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+        assert any(selects(chosen, one) for one in labels)
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        services = [
+            service
+            for service in of_kind(manifests, "Service")
+            if selects(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"])
+        ]
+        assert len(services) == 1
+        (service,) = services
+        assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {
+            port["name"] for port in service["spec"]["ports"]
+        }
+
+
+def test_services_lead_to_ports_that_there_are(manifests: list[Manifest]) -> None:
+    for service in of_kind(manifests, "Service"):
+        (workload,) = [w for w in workloads(manifests) if selects(service["spec"]["selector"], pod_labels(w))]
+        ports = {port["name"] for container in pod(workload)["containers"] for port in container["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_whatever_is_not_allowed_is_forbidden(manifests: list[Manifest]) -> None:
+    deny = the(manifests, "NetworkPolicy", "default-deny")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_no_rule_of_the_network_is_a_wildcard(manifests: list[Manifest]) -> None:
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
+            peers = rule.get("from", []) + rule.get("to", [])
+            assert peers
+            assert rule["ports"]
+            for peer in peers:
+                assert peer.keys() <= {"podSelector", "namespaceSelector"}
+                assert all(selector.get("matchLabels") for selector in peer.values())
+
+
+def test_torchserves_management_port_is_out_of_reach(manifests: list[Manifest]) -> None:
+    """It listens on loopback; of the pod's ports only two are declared, and only those are let in."""
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []):
+            assert {port["port"] for port in rule["ports"]} <= {"http", "status", "inference"}
+    for worker in [w for w in workloads(manifests) if pod_labels(w)["app.kubernetes.io/component"] == "worker"]:
+        (container,) = pod(worker)["containers"]
+        assert {port["name"] for port in container["ports"]} == {"status", "inference"}
+
+
+def test_workers_call_nobody(manifests: list[Manifest]) -> None:
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        if policy["spec"].get("egress"):
+            assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+
+
+# Settings and secrets
+
+
+def test_changed_settings_roll_the_pods(manifests: list[Manifest]) -> None:
+    names = {one["metadata"]["name"] for one in of_kind(manifests, "ConfigMap")}
+    for workload in workloads(manifests):
+        for container in pod(workload)["containers"]:
+            for source in container["envFrom"]:
+                name = source["configMapRef"]["name"]
+                assert name in names
+                assert len(name.rpartition("-")[2]) == 10
+
+
+def test_no_secret_is_in_a_manifest(manifests: list[Manifest]) -> None:
+    assert not of_kind(manifests, "Secret")
+
+
+def test_the_public_service_wants_keys_and_shows_no_address_of_its_operators(tmp_path: Path) -> None:
+    public = public_overlay(tmp_path)
+    gateway = the(public, "Deployment", "segserve-gateway")
+    (container,) = pod(gateway)["containers"]
+    key_file = config(public, "segserve-gateway")["SEGSERVE_API_KEY_FILE"]
+    (mount,) = [mount for mount in container["volumeMounts"] if key_file.startswith(f"{mount['mountPath']}/")]
+    (volume,) = [volume for volume in pod(gateway)["volumes"] if volume["name"] == mount["name"]]
+    assert volume["secret"] == {"secretName": "segserve-api-keys"}
+    (ingress,) = of_kind(public, "Ingress")
+    assert ingress["spec"]["tls"]
+    for rule in ingress["spec"]["rules"]:
+        for path in rule["http"]["paths"]:
+            assert not any(hidden.startswith(path["path"]) for hidden in ("/metrics", "/livez", "/readyz"))
