@@ -7,14 +7,21 @@ import click
 from click.shell_completion import CompletionItem
 
 COMMANDS = {
+    "archive": "Write a model archive (.mar) that any TorchServe with segserve beside it can serve.",
     "bench": "Measure speed, each figure beside what it is compared with.",
+    "compile": "Compile a model ahead of its first start.",
     "completion": "Print the script that makes a shell complete segserve's commands and options.",
     "evaluate": "Score a model on a labelled dataset.",
+    "label": "Label photos by the thousand or the million, and lose none.",
     "models": "List the models with their sizes, costs and weights.",
     "segment": "Label photos on this machine, without a server.",
     "serve": "Serve POST /segment over HTTP.",
     "train": "Train a model by a recipe.",
+    "worker": "Run TorchServe with the models of a folder, for gateways elsewhere.",
 }
+
+
+_EXTRAS = {"label": "batch", "worker": "torchserve"}
 
 
 class LazyGroup(click.Group):
@@ -29,8 +36,9 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = import_module(f"cli.{cmd_name}").command
         except ModuleNotFoundError as error:
+            extras = _EXTRAS.get(cmd_name, "engine,train")
             raise click.ClickException(
-                f"`segserve {cmd_name}` needs the package '{error.name}': pip install 'segserve[engine,train]'"
+                f"`segserve {cmd_name}` needs the package '{error.name}': pip install 'segserve[{extras}]'"
             ) from error
         return command
 

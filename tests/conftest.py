@@ -1,6 +1,9 @@
 """What tests of several packages share: a small checkpoint and a small dataset."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,9 @@ from tests.photos import png
 # Torch reads it when it is imported. Networks this small gain nothing from threads, and where other work keeps the
 # cores busy, threads that wait for one another take ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where networks that tests compile are kept; servers in processes of their own find it too.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segserve-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 VOID = 11  # camvid11's own value for a pixel without a label
 

@@ -53,6 +53,12 @@ def test_the_summary_is_the_commands_own_first_sentence() -> None:
     assert COMMANDS["train"] in result.stdout
 
 
+def test_batch_jobs_have_an_extra_of_their_own() -> None:
+    answer = segserve("label", "--help", blocked=("pyarrow",))
+    assert answer.returncode == 1
+    assert "needs the package 'pyarrow': pip install 'segserve[batch]'" in answer.stderr
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cli.evaluate", raising=False)
     monkeypatch.setitem(sys.modules, "tqdm", None)

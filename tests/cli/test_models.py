@@ -77,6 +77,8 @@ def test_the_table_tells_sizes_costs_and_licence(checkpoint_dir: Path) -> None:
     header, *rows = models("--model-dir", str(checkpoint_dir)).stdout.splitlines()
     assert header.split("  ")[0] == "NAME"
     assert header.endswith("LICENCE OF THE WEIGHTS")
+    assert "SPEED HERE" in header
+    assert [" ms  " in row for row in rows] == [row.startswith("tiny") for row in rows]
     assert [row.split()[0] for row in rows] == [*ARCHITECTURES, "tiny"]
     for cell in ("3.60 M", "17.31 G", "120 x 160", "camvid11", "version 1", "val_miou 0.010", "Free for tests"):
         assert cell in rows[-1]

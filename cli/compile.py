@@ -1,0 +1,32 @@
+"""segserve compile: what the first start on a machine would do, done before it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from cli.options import model_dir_option, model_option, user_errors
+from models.engine.compilation import CompilationError
+from models.engine.loading import CheckpointError, UnknownModelError, compile_checkpoint, find
+
+
+@click.command("compile")
+@model_option
+@model_dir_option
+@click.option(
+    "--cache-dir",
+    envvar="SEGSERVE_CACHE_DIR",
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of compiled networks.  [default: segserve's in the user's cache folder]",
+)
+def command(model: str, model_dir: Path | None, cache_dir: Path | None) -> None:
+    """Compile a model ahead of time, so that the first start is as fast as later ones.
+
+    The result takes photos and batches of any size and runs on any CPU. It is made anew only for other weights or
+    another version of segserve, PyTorch or OpenVINO.
+    """
+    started = time.perf_counter()
+    with user_errors(CheckpointError, CompilationError, OSError, UnknownModelError):
+        path = compile_checkpoint(find(model, model_dir), cache_dir)
+    click.echo(f"{click.format_filename(path)} ({time.perf_counter() - started:.1f} s)")

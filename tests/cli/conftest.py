@@ -1,0 +1,5 @@
+"""Drawn photos of the batch jobs' tests."""
+
+from tests.labeling.conftest import photos
+
+__all__ = ["photos"]

@@ -1,0 +1,177 @@
+"""The command, with real worker processes and a small engine."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from images import decode, decode_label_map
+from labeling.job import load_job
+from labeling.store import open_store
+from models.engine.loading import find, load_engine
+from tests.labeling.drawings import draw
+from tests.labeling.jobs import files, results, rows
+from tests.labeling.processes import label_process
+from tests.labeling.serving import serving
+from tests.service.gateway import PATIENCE
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def label(*arguments: object) -> Result:
+    unset: dict[str, str | None] = {name: None for name in os.environ if name.startswith("SEGSERVE_")}
+    runner = CliRunner(env=unset)
+    return runner.invoke(main, ["label", *map(str, arguments)])
+
+
+def facts(result: Result) -> dict[str, Any]:
+    """What --json printed."""
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_folder_is_labelled_as_the_engine_labels(photos: Path, out: Path, checkpoint_dir: Path) -> None:
+    result = label(
+        photos, "--out", out, "--model", "tiny", "--model-dir", checkpoint_dir, "--shard-rows", 3, "--export", "png"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}: complete; 7 of 8 photos labelled, damaged-image 1\n"
+    assert "8 photos in 3 shards, model tiny@1" in result.stderr
+    engine = load_engine(find("tiny", checkpoint_dir))
+    for image_id, (row, png) in results(out).items():
+        if png is None:
+            assert image_id == "cut.jpg"
+            continue
+        photo = decode((photos / image_id).read_bytes(), max_pixels=10**6)
+        [expected] = engine.run([photo], confidence=True)
+        assert expected.confidence is not None
+        assert (decode_label_map(png) == expected.labels).all()
+        assert row["confidence"] == pytest.approx(expected.confidence.mean() / 255)
+        assert row["share_road"] == pytest.approx(expected.pixels[3] / expected.labels.size)
+        assert (out / f"exports/png/{image_id}.png").read_bytes() == png
+    assert {"_SUCCESS", "summary.json", "report.html", "job.json"} <= set(files(out))
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["ok"], summary["errors"], summary["complete"]) == (7, {"damaged-image": 1}, True)
+    assert sum(summary["class_shares"].values()) == pytest.approx(1)
+
+
+def test_the_way_of_a_job_through_a_service(photos: Path, out: Path) -> None:
+    """Planned, labelled in parts, asked about, failed rows tried once more, exported."""
+    with serving() as (url, _):
+        service = ("--out", out, "--endpoint", url, "--json")
+        assert label(photos, *service, "--model", "fake", "--shard-rows", 3, "--plan").stdout == ""
+        assert facts(label("--status", "--out", out, "--json"))["shards_done"] == 0
+
+        part = label("--resume", *service, "--index", 1, "--index-count", 2)
+        assert (part.exit_code, part.stdout) == (0, "")
+        assert "the index that ends last finishes the job" in part.stderr
+        status = facts(label("--status", "--out", out, "--json"))
+        assert (status["shards_done"], status["shards"], status["complete"], status["ok"]) == (1, 3, False, 3)
+        assert label("--status", "--out", out).stdout.endswith("1 of 3 shards done; 3 of 8 photos labelled\n")
+        assert not (out / "_SUCCESS").exists()
+
+        done = facts(label("--resume", *service, "--index", 0, "--index-count", 2))
+        assert (done["complete"], done["ok"], done["errors"]) == (True, 7, {"damaged-image": 1})
+        assert facts(label("--resume", *service, "--index", 7)) == done
+
+        before = results(out)
+        (photos / "cut.jpg").write_bytes(draw(0))
+        retried = facts(label("--retry-failed", *service, "--export", "png", "--export", "coco"))
+        assert (retried["ok"], retried["errors"]) == (8, {})
+        after = results(out)
+        assert {name for name in after if after[name] != before[name]} == {"cut.jpg"}
+        assert (out / "exports/png/cut.jpg.png").read_bytes() == after["cut.jpg"][1]
+        again = label("--retry-failed", *service)
+        assert facts(again) == retried
+    assert Counter(name.split("/")[0] for name in files(out))["status"] == 4
+
+
+def test_running_it_again_does_nothing_twice(photos: Path, out: Path) -> None:
+    with serving() as (url, _):
+        arguments = (photos, "--out", out, "--endpoint", url, "--model", "fake", "--shard-rows", 3)
+        first = label(*arguments)
+        stamps = {path: path.stat().st_mtime_ns for path in (out / "status").iterdir()}
+        assert label(*arguments).stdout == first.stdout
+        assert {path: path.stat().st_mtime_ns for path in (out / "status").iterdir()} == stamps
+
+
+def test_another_job_does_not_mix(photos: Path, out: Path) -> None:
+    with serving() as (url, _):
+        service = ("--out", out, "--endpoint", url)
+        label(photos, *service, "--model", "fake@1")
+        other = label(photos, *service, "--model", "fake@2")
+        assert other.exit_code == 1
+        assert "its model is fake@1, not fake@2" in other.stderr
+        resumed = label("--resume", *service, "--model", "fake@2")
+        assert resumed.exit_code == 1
+        assert "labels with fake@1: choose another --out" in resumed.stderr
+
+
+def test_too_many_failures_have_an_exit_status_of_their_own(tmp_path: Path, out: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"{number:03}.jpg").write_bytes(b"no photo")
+    with serving() as (url, _):
+        arguments = (folder, "--out", out, "--endpoint", url, "--model", "fake", "--shard-rows", 120)
+        stopped = label(*arguments)
+        assert stopped.exit_code == 3
+        assert "more than --max-failure-rate 0.05): not-an-image" in stopped.stderr
+        assert label(*arguments, "--max-failure-rate", 1).exit_code == 0
+    assert len(rows(open_store(str(out)))) == 120
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(photos: Path, out: Path, tmp_path: Path) -> None:
+    os.mkfifo(photos / "zz.jpg")  # Reading it waits for a writer.
+    with serving() as (url, _):
+        arguments = (photos, "--out", out, "--endpoint", url, "--model", "fake", "--shard-rows", 4)
+        with label_process(tmp_path / "log", *arguments) as process:
+            while not list((out / "working").glob("*/*")):
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        assert "the same command goes on from here" in (tmp_path / "log").read_text()
+        (photos / "zz.jpg").unlink()
+        (photos / "zz.jpg").write_bytes(draw(5))
+        assert label(*arguments).exit_code == 0
+    assert len(results(out)) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "name a MANIFEST, or --resume, --retry-failed or --status"),
+        (["--status"], 1, "holds no job: start one with `segserve label MANIFEST --out"),
+        (["--resume"], 1, "holds no job"),
+        (["--retry-failed"], 1, "holds no job"),
+        (["nowhere"], 1, "nowhere is neither a folder nor a manifest"),
+        (["."], 1, "no weights for model 'lane'"),
+        ([".", "--endpoint", "http://127.0.0.1:1"], 1, "does not answer"),
+        ([".", "--max-failure-rate", "2"], 2, "--max-failure-rate"),
+        ([".", "--export", "voc"], 2, "--export"),
+    ],
+)
+def test_mistakes_are_told(arguments: list[str], status: int, message: str, out: Path) -> None:
+    model = [] if arguments[:1] == ["nowhere"] else ["--model", "lane"]
+    result = label(*arguments, "--out", out, *model)
+    assert result.exit_code == status
+    assert message in result.stderr.replace("\n", " ")
+
+
+def test_cityscapes_is_refused_before_any_work(photos: Path, out: Path, checkpoint_dir: Path) -> None:
+    result = label(photos, "--out", out, "--model", "tiny", "--model-dir", checkpoint_dir, "--export", "cityscapes")
+    assert result.exit_code == 1
+    assert "needs a model with the label set cityscapes19" in result.stderr
+    assert load_job(open_store(str(out))) is None
