@@ -20,13 +20,15 @@ from torch.jit._trace import TracerWarning
 
 from models.engine.batch_norm_folding import fold_batch_norm
 from models.engine.compiled_network import CompiledNetwork
+from models.engine.normalisation import Normalised
+from models.weights.card import Preprocessing
 from models.weights.checkpoint import Checkpoint
 
 _MODELS = Path(__file__).parent.parent
 # Any size does, and a small one is quick.
 _TRACED = (1, 3, 64, 96)
 # What depends on a size is most likely to go wrong at odd ones.
-_CHECKED = ((1, 3, 37, 53), (2, 3, 96, 160), (1, 3, 1, 1))
+_CHECKED = ((1, 37, 53, 3), (2, 96, 160, 3), (1, 1, 1, 3))
 # Of the logits' norm; in float32, where only the order of sums differs.
 _TOLERANCE = 1e-3
 
@@ -45,21 +47,23 @@ def graph_path(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
     return (cache_dir or _default_cache_dir()) / f"{card.name}@{card.version}-{made_of.hexdigest()[:16]}" / "graph.xml"
 
 
-def make_graph(module: nn.Module, path: Path) -> None:
+def make_graph(module: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
     """Write the graph of `module` (float32, on the CPU; taken over) to `path`, whole or not at all.
+
+    It takes pixels, 0..255, and normalises them as `preprocessing` says.
 
     Raises CompilationError if its logits are not those of the module, OSError, and whatever PyTorch and OpenVINO raise.
     Processes that make the same graph at once do not disturb each other.
     """
-    folded = fold_batch_norm(module.eval())
+    network = Normalised(fold_batch_norm(module.eval()), preprocessing, torch.float32)
     path.parent.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent.parent) as unfinished:
         graph = Path(unfinished) / path.parent.name / path.name
         graph.parent.mkdir()
-        model = convert(folded, torch.zeros(_TRACED))
+        model = convert(network, torch.zeros(_TRACED))
         model.reshape([-1, 3, -1, -1])
         openvino.serialize(model, graph)
-        _check(folded, graph)
+        _check(network, graph)
         try:
             graph.parent.rename(path.parent)
         except OSError:
@@ -87,10 +91,10 @@ def convert(module: nn.Module, example: Tensor) -> openvino.Model:
 def _check(module: nn.Module, graph: Path) -> None:
     network = CompiledNetwork(graph, dtype=torch.float32)
     for shape in _CHECKED:
-        photos = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        expected, found = module(photos), network(photos)
+        photos = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        expected, found = module(photos.permute(0, 3, 1, 2)), network(photos)
         if found.shape != expected.shape or not (found - expected).norm() <= _TOLERANCE * expected.norm():
-            raise CompilationError(f"the compiled network does not compute what the network does at {tuple(shape)}")
+            raise CompilationError(f"the compiled network does not compute what the network does at {shape}")
 
 
 def _default_cache_dir() -> Path:

@@ -37,8 +37,7 @@ class Engine:
         self.network = network
         """May be replaced between two runs by another of the same checkpoint and device."""
         self.preprocessing = preprocessing
-        self._mean = torch.tensor(preprocessing.mean, device=network.device).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(preprocessing.std, device=network.device).view(3, 1, 1) * 255)
+        self._padding = torch.tensor(preprocessing.mean).mul(255).round().to(torch.uint8)
 
     def input_size(self, height: int, width: int, long_side: int | None = None) -> InputSize:
         """What the network sees of a height x width photo; `long_side` None is the checkpoint's own."""
@@ -63,30 +62,27 @@ class Engine:
         return [results[i] for i in range(len(photos))]
 
     def batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
-        """What the network gets of photos of one bucket, each at its own input size."""
-        # Zero after normalisation is the mean colour.
-        batch = torch.empty(
-            (len(photos), 3, *bucket),
-            dtype=self.network.dtype,
-            device=self.network.device,
-            memory_format=torch.channels_last,
-        ).zero_()
-        for slot, photo, size in zip(batch, photos, sizes, strict=True):
-            # Torch takes neither flipped nor read-only arrays; others are not copied.
-            pixels = (
-                torch.from_numpy(np.require(photo, requirements=["C", "W"])).to(self.network.device).permute(2, 0, 1)
-            )
-            scaled = _scale(pixels, size).float()
-            slot[:, : size.height, : size.width] = (scaled - self._mean) * self._scale
-        return batch
+        """What the network gets of photos of one bucket, each at its own input size: uint8, N x H x W x 3."""
+        # Torch takes neither flipped nor read-only arrays; others are not copied.
+        rows = [torch.from_numpy(np.require(photo, requirements=["C", "W"])) for photo in photos]
+        if len(rows) == 1 and rows[0].shape[:2] == bucket:
+            return rows[0][None].to(self.network.device)
+        batch = torch.empty((len(photos), *bucket, 3), dtype=torch.uint8)
+        for slot, pixels, size in zip(batch, rows, sizes, strict=True):
+            slot[: size.height, : size.width] = _scale(pixels, size)
+            # The mean colour: next to nothing once it is normalised.
+            slot[size.height :] = self._padding
+            slot[: size.height, size.width :] = self._padding
+        return batch.to(self.network.device)
 
 
 def _scale(pixels: Tensor, size: InputSize) -> Tensor:
-    if pixels.shape[1:] == (size.height, size.width):
+    """uint8, H x W x 3, on the CPU."""
+    if pixels.shape[:2] == (size.height, size.width):
         return pixels
-    # Only the CPU resizes uint8, and there it takes a quarter of the memory of float32.
-    source = pixels if pixels.device.type == "cpu" else pixels.float()
-    return F.interpolate(source[None], (size.height, size.width), mode="bilinear", antialias=True)[0]
+    planes = pixels.permute(2, 0, 1)[None]
+    scaled = F.interpolate(planes, (size.height, size.width), mode="bilinear", antialias=True)
+    return scaled[0].permute(1, 2, 0)
 
 
 def _segmentation(

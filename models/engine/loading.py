@@ -47,7 +47,7 @@ def load_engine(
     if device.type == "cpu":
         network = compiled(checkpoint, dtype=dtype, cache_dir=cache_dir, make=wait)
     if network is None:
-        network = EagerNetwork(load_network(checkpoint), device=device, dtype=dtype)
+        network = EagerNetwork(load_network(checkpoint), checkpoint.card.preprocessing, device=device, dtype=dtype)
     return Engine(network, checkpoint.card.preprocessing)
 
 
@@ -91,7 +91,7 @@ def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) ->
 
     path = graph_path(checkpoint, cache_dir)
     if not path.exists():
-        make_graph(load_network(checkpoint), path)
+        make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path)
     return path
 
 

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from models.engine.batch_norm_folding import fold_batch_norm
+from models.engine.normalisation import Normalised
 from models.engine.precision import best_dtype, default_device
+from models.weights.card import Preprocessing
 
 Kind = Literal["eager", "compiled"]
 
@@ -21,11 +23,11 @@ class Network(Protocol):
     def device(self) -> torch.device: ...
     @property
     def dtype(self) -> torch.dtype:
-        """Of the batches that it takes."""
+        """What it computes in."""
         ...
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Normalised photos, N x 3 x H x W, channels last, to logits, N x classes x h x w, of any floating type.
+    def __call__(self, photos: Tensor) -> Tensor:
+        """Photos, uint8, N x H x W x 3, to logits, N x classes x h x w, of any floating type.
 
         The logits are the caller's until the next call.
         """
@@ -38,14 +40,20 @@ class EagerNetwork:
     kind: Kind = "eager"
 
     def __init__(
-        self, module: nn.Module, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+        self,
+        module: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         """Takes `module` over: folds its batch norms and moves it. dtype None: the best that the device has."""
         self.device = device or default_device()
         self.dtype = dtype or best_dtype(self.device)
         folded = fold_batch_norm(module.eval()).to(self.device, self.dtype)
-        self._module = convert_conv2d_weight_memory_format(folded, torch.channels_last)
+        network = convert_conv2d_weight_memory_format(folded, torch.channels_last)
+        self._module = Normalised(network, preprocessing, self.dtype).to(self.device)
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        logits: Tensor = self._module(batch)
+    def __call__(self, photos: Tensor) -> Tensor:
+        logits: Tensor = self._module(photos.permute(0, 3, 1, 2))
         return logits

@@ -12,7 +12,7 @@ from tests.models.colour_network import ColourNetwork
 def test_engine_and_plain_pytorch_agree_and_both_take_time() -> None:
     preprocessing = Preprocessing(long_side=32)
     plain = PlainPyTorch(ColourNetwork(preprocessing), preprocessing, long_side=64)
-    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), dtype=torch.float32), preprocessing)
+    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32), preprocessing)
     labels = np.random.default_rng(0).integers(0, 11, (2, 64, 64), dtype=np.uint8)
     comparison = compare(engine, plain, list(in_colours(labels)), rounds=3)
     assert comparison.label_agreement == 1

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from models.engine.compilation import CompilationError, graph_path, make_graph
 from models.engine.compiled_network import CompiledNetwork
 from models.engine.loading import find
+from models.weights.card import Preprocessing
 from models.zoo.registry import build
+
+PREPROCESSING = Preprocessing(long_side=96)
+
+
+def normalised(photos: Tensor) -> Tensor:
+    mean, std = torch.tensor(PREPROCESSING.mean), torch.tensor(PREPROCESSING.std)
+    return ((photos / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 class Halves(nn.Module):
@@ -44,29 +52,28 @@ def test_networks_compute_the_same_compiled_at_any_size_and_batch(name: str, tmp
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build(name, 7).eval()
-    make_graph(module, tmp_path / "x" / "graph.xml")
+    make_graph(module, PREPROCESSING, tmp_path / "x" / "graph.xml")
     network = CompiledNetwork(tmp_path / "x" / "graph.xml", dtype=torch.float32)
     # Small ones after large ones: what is left in a buffer is no answer.
-    for shape in ((2, 3, 64, 160), (1, 3, 37, 53), (3, 3, 33, 1), (1, 3, 1, 1), (2, 3, 64, 160)):
-        photos = torch.randn(shape)
-        torch.testing.assert_close(network(photos), module(photos), rtol=1e-3, atol=1e-3)
+    for shape in ((2, 64, 160, 3), (1, 37, 53, 3), (3, 33, 1, 3), (1, 1, 1, 3), (2, 64, 160, 3)):
+        photos = torch.randint(256, shape, dtype=torch.uint8)
+        torch.testing.assert_close(network(photos), module(normalised(photos)), rtol=1e-3, atol=1e-3)
 
 
-def test_bfloat16_in_gives_nearly_the_same_logits(tmp_path: Path) -> None:
+def test_bfloat16_gives_nearly_the_same_logits(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = build("eseg-lite-s", 7).eval()
-    make_graph(module, tmp_path / "x" / "graph.xml")
+    make_graph(module, PREPROCESSING, tmp_path / "x" / "graph.xml")
     network = CompiledNetwork(tmp_path / "x" / "graph.xml", dtype=torch.bfloat16)
-    photos = torch.randn(1, 3, 64, 96)
-    expected = module(photos)
-    found = network(photos.bfloat16().contiguous(memory_format=torch.channels_last))
+    photos = torch.randint(256, (1, 64, 96, 3), dtype=torch.uint8)
+    expected, found = module(normalised(photos)), network(photos)
     assert (found - expected).norm() / expected.norm() < 0.05
 
 
 def test_a_graph_that_computes_something_else_is_refused_and_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(CompilationError, match=r"not compute what the network does at \(1, 3, 37, 53\)"):
-        make_graph(Halves(), tmp_path / "x" / "graph.xml")
+    with pytest.raises(CompilationError, match=r"not compute what the network does at \(1, 37, 53, 3\)"):
+        make_graph(Halves(), PREPROCESSING, tmp_path / "x" / "graph.xml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,11 +81,11 @@ def test_making_the_same_graph_at_once_leaves_one_whole_graph(tmp_path: Path) ->
     path = tmp_path / "x" / "graph.xml"
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
     with ThreadPoolExecutor(1) as other:
-        first = other.submit(make_graph, module, path)
+        first = other.submit(make_graph, module, PREPROCESSING, path)
         first.result()
-        make_graph(module, path)
+        make_graph(module, PREPROCESSING, path)
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
-    assert CompiledNetwork(path, dtype=torch.float32)(torch.zeros(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+    assert CompiledNetwork(path, dtype=torch.float32)(torch.zeros(1, 8, 8, 3, dtype=torch.uint8)).shape == (1, 4, 8, 8)
 
 
 def test_a_graphs_name_depends_on_the_weights(checkpoint_dir: Path, tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def test_labels_are_right_without_avx512(kind: str, checkpoint_dir: Path, tmp_pa
     labels = tmp_path / "labels.npy"
     command = [sys.executable, "-c", PROGRAM, str(checkpoint_dir), str(cache), str(labels), kind]
     subprocess.run(command, check=True, env=os.environ | LESSER)
-    exact = Engine(EagerNetwork(load_network(checkpoint), dtype=torch.float32), checkpoint.card.preprocessing)
+    exact = Engine(
+        EagerNetwork(load_network(checkpoint), checkpoint.card.preprocessing, dtype=torch.float32),
+        checkpoint.card.preprocessing,
+    )
     [expected] = exact.run([street(120, 160)])
     # Random weights leave many near ties.
     assert np.mean(np.load(labels) == expected.labels) > 0.95

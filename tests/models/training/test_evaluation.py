@@ -58,14 +58,14 @@ def preprocessing() -> Preprocessing:
 
 
 def test_a_network_that_is_always_right_scores_one(dataset_dir: Path, preprocessing: Preprocessing) -> None:
-    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), dtype=torch.float32), preprocessing)
+    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32), preprocessing)
     result = evaluate(engine, SegmentationFolder(dataset_dir, "val", CAMVID))
     assert (result.miou, result.pixel_accuracy, result.images) == (1, 1, 2)
     assert result.per_class == {"sky": 1, "building": 1, "road": 1, "car": 1}
 
 
 def test_calibration_is_that_of_the_confidence_map(dataset_dir: Path, preprocessing: Preprocessing) -> None:
-    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), dtype=torch.float32), preprocessing)
+    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32), preprocessing)
     dataset = SegmentationFolder(dataset_dir, "val", CAMVID)
     # It is never wrong, so all that it lacks in confidence is error.
     lacking = []
@@ -84,7 +84,7 @@ def test_a_network_that_takes_cars_for_roads_scores_what_it_should(
     network.classifier.weight.data[8] = network.classifier.weight.data[3]
     network.classifier.bias.data[8] = network.classifier.bias.data[3] - 1
     dataset = SegmentationFolder(dataset_dir, "val", CAMVID)
-    result = evaluate(Engine(EagerNetwork(network, dtype=torch.float32), preprocessing), dataset)
+    result = evaluate(Engine(EagerNetwork(network, preprocessing, dtype=torch.float32), preprocessing), dataset)
     assert result.per_class["car"] == 0
     cars = np.mean([(labels == 8)[:46].mean() for _, labels in dataset])
     assert result.pixel_accuracy <= 1 - cars + 1e-9
@@ -99,6 +99,6 @@ def test_progress_sees_every_photo(dataset_dir: Path, preprocessing: Preprocessi
             seen.append(index)
             yield index
 
-    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), dtype=torch.float32), preprocessing)
+    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32), preprocessing)
     evaluate(engine, SegmentationFolder(dataset_dir, "val", CAMVID), progress)
     assert seen == [0, 1]

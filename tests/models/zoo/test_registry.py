@@ -93,7 +93,10 @@ def test_each_family_labels_photos_of_mixed_sizes(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build(name, 5)
-    engine = Engine(EagerNetwork(network, device=torch.device("cpu"), dtype=torch.float32), Preprocessing(long_side=96))
+    preprocessing = Preprocessing(long_side=96)
+    engine = Engine(
+        EagerNetwork(network, preprocessing, device=torch.device("cpu"), dtype=torch.float32), preprocessing
+    )
     photos = [street(*size) for size in ((48, 64), (33, 50), (64, 64), (200, 37), (1, 1))]
     together = engine.run(photos, confidence=True)
     for photo, segmentation in zip(photos, together, strict=True):
