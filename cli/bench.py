@@ -61,7 +61,7 @@ def engine(
     whole = compare(ours, plain, photos, rounds)
     card = checkpoint.card
     network = measure_network(ours, card.architecture, card.num_classes, photos, plain.long_side, rounds)
-    upsampling = compare_upsampling(plain, ours.network.dtype, photos, rounds)
+    upsampling = compare_upsampling(plain, photos, rounds)
     others = {} if alone else compare_alternatives(ours, plain, photos, rounds)
     if as_json:
         what = {"model": card.name, "size": [height, width], "batch": batch}

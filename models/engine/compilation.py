@@ -1,6 +1,7 @@
 """Networks to OpenVINO graphs, each made once a machine and kept in a cache.
 
-A graph takes any batch and input size and holds no machine code: one a checkpoint is enough, whatever the CPU.
+A graph takes any batch and input size and holds no machine code: one a checkpoint is enough, whatever the CPU. The int8
+graph that a checkpoint may bring (see quantisation.py) lies beside it, for CPUs that profit.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from models.engine.compiled_network import CompiledNetwork
 from models.engine.normalisation import Normalised
 from models.weights.card import Preprocessing
 from models.weights.checkpoint import Checkpoint
+from models.weights.quantised import QuantisedGraph, quantised_file
 
 _MODELS = Path(__file__).parent.parent
 # Any size does, and a small one is quick.
@@ -42,15 +44,23 @@ def graph_path(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
 
     Its name has a hash of all that it was made of: weights, code and versions.
     """
-    card = checkpoint.card
-    made_of = hashlib.sha256(f"{checkpoint.sha256} {_code()} {torch.__version__} {openvino.__version__}".encode())
+    card, quantised = checkpoint.card, quantised_file(checkpoint)
+    weights = checkpoint.sha256 + (hashlib.sha256(quantised.read_bytes()).hexdigest() if quantised.exists() else "")
+    made_of = hashlib.sha256(f"{weights} {_code()} {torch.__version__} {openvino.__version__}".encode())
     return (cache_dir or _default_cache_dir()) / f"{card.name}@{card.version}-{made_of.hexdigest()[:16]}" / "graph.xml"
 
 
-def make_graph(module: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
+def quantised_path(path: Path) -> Path:
+    """Where the int8 graph lies that was quantised from the graph at `path`, if the checkpoint holds one."""
+    return path.with_name("int8.xml")
+
+
+def make_graph(
+    module: nn.Module, preprocessing: Preprocessing, path: Path, quantised: QuantisedGraph | None = None
+) -> None:
     """Write the graph of `module` (float32, on the CPU; taken over) to `path`, whole or not at all.
 
-    It takes pixels, 0..255, and normalises them as `preprocessing` says.
+    It takes pixels, 0..255, and normalises them as `preprocessing` says. A quantised graph is laid beside it.
 
     Raises CompilationError if its logits are not those of the module, OSError, and whatever PyTorch and OpenVINO raise.
     Processes that make the same graph at once do not disturb each other.
@@ -60,16 +70,24 @@ def make_graph(module: nn.Module, preprocessing: Preprocessing, path: Path) -> N
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent.parent) as unfinished:
         graph = Path(unfinished) / path.parent.name / path.name
         graph.parent.mkdir()
-        model = convert(network, torch.zeros(_TRACED))
-        model.reshape([-1, 3, -1, -1])
-        openvino.serialize(model, graph)
+        openvino.serialize(convert_normalised(network), graph)
         _check(network, graph)
+        if quantised:
+            quantised_path(graph).write_bytes(quantised.xml)
+            quantised_path(graph).with_suffix(".bin").write_bytes(quantised.bin)
         try:
             graph.parent.rename(path.parent)
         except OSError:
             # Another process may have been first.
             if not path.exists():
                 raise
+
+
+def convert_normalised(network: Normalised) -> openvino.Model:
+    """The graph of `network` for any batch and size."""
+    model = convert(network, torch.zeros(_TRACED))
+    model.reshape([-1, 3, -1, -1])
+    return model
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from models.engine.precision import best_dtype
 
 CPU = torch.device("cpu")
 _TYPES = {torch.bfloat16: openvino.Type.bf16, torch.float32: openvino.Type.f32}
+"""Of what is computed in floating point."""
 
 
 class CompiledNetwork:
@@ -26,8 +27,12 @@ class CompiledNetwork:
     device = CPU
 
     def __init__(self, graph: Path, *, dtype: torch.dtype | None = None) -> None:
-        """graph: OpenVINO's .xml, beside its .bin. dtype None: the best that this CPU has. Raises RuntimeError."""
+        """graph: OpenVINO's .xml, beside its .bin. dtype None: the best that this CPU has. Raises RuntimeError.
+
+        dtype int8 is for a quantised graph: what is not quantised in it is computed in the best floating type.
+        """
         self.dtype = dtype or best_dtype(CPU)
+        floating = best_dtype(CPU) if self.dtype is torch.int8 else self.dtype
         tensors = PrePostProcessor(_core().read_model(graph))
         tensors.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
         tensors.input().model().set_layout(openvino.Layout("NCHW"))
@@ -36,7 +41,7 @@ class CompiledNetwork:
             "CPU",
             {
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": _TYPES[self.dtype],
+                "INFERENCE_PRECISION_HINT": _TYPES[floating],
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 # Or else every process would bind its threads to the same cores.
                 "ENABLE_CPU_PINNING": False,

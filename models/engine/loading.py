@@ -8,9 +8,10 @@ from torch import nn
 
 from models.engine.engine import Engine
 from models.engine.network import EagerNetwork, Network
-from models.engine.precision import default_device
+from models.engine.precision import default_device, multiplies_int8
 from models.weights.checkpoint import Checkpoint, CheckpointError
 from models.weights.library import UnknownModelError, find, library
+from models.weights.quantised import read_quantised
 from models.zoo.registry import UnknownArchitectureError, build
 
 __all__ = [
@@ -38,6 +39,8 @@ def load_engine(
 ) -> Engine:
     """The checkpoint's network, ready to run: compiled on a CPU, eager elsewhere.
 
+    dtype: None for the fastest that counts: int8 on a CPU that multiplies it, if the checkpoint was quantised, or else
+    the best floating type; int8 itself is for quantised checkpoints on a CPU alone.
     The first time on a machine compiling takes some seconds; later the compiled network comes from `cache_dir`
     (None: SEGSERVE_CACHE_DIR or the user's cache). With wait=False that first engine is eager (see background.py), and
     a network that will not compile stays so; a log line says it. Raises CheckpointError, as `load_network` does.
@@ -47,7 +50,8 @@ def load_engine(
     if device.type == "cpu":
         network = compiled(checkpoint, dtype=dtype, cache_dir=cache_dir, make=wait)
     if network is None:
-        network = EagerNetwork(load_network(checkpoint), checkpoint.card.preprocessing, device=device, dtype=dtype)
+        floating = None if dtype is torch.int8 else dtype
+        network = EagerNetwork(load_network(checkpoint), checkpoint.card.preprocessing, device=device, dtype=floating)
     return Engine(network, checkpoint.card.preprocessing)
 
 
@@ -64,7 +68,7 @@ def compiled(
     Also None, with a log line that says why, where the network cannot be compiled. Raises CheckpointError.
     """
     try:
-        from models.engine.compilation import graph_path
+        from models.engine.compilation import graph_path, quantised_path
         from models.engine.compiled_network import CompiledNetwork
 
         path = graph_path(checkpoint, cache_dir)
@@ -72,7 +76,9 @@ def compiled(
             if not make:
                 return None
             compile_checkpoint(checkpoint, cache_dir)
-        return CompiledNetwork(path, dtype=dtype)
+        if dtype is None and quantised_path(path).exists() and multiplies_int8():
+            dtype = torch.int8
+        return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype)
     except CheckpointError:
         raise
     # OpenVINO, PyTorch and the file system fail in ways of their own; in all of them plain PyTorch still works.
@@ -83,7 +89,7 @@ def compiled(
 
 
 def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
-    """Make the checkpoint's graph unless the cache has it, and return where it is.
+    """Make the checkpoint's graph (or graphs) unless the cache has it, and return where it is.
 
     Raises CheckpointError, and what `make_graph` raises.
     """
@@ -91,7 +97,7 @@ def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) ->
 
     path = graph_path(checkpoint, cache_dir)
     if not path.exists():
-        make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path)
+        make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path, read_quantised(checkpoint))
     return path
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from models.engine.benchmark import taking_turns
 from models.engine.engine import Engine, Photo
+from models.engine.precision import best_dtype
 from models.zoo.counting import count
 from models.zoo.registry import architecture
 
@@ -19,7 +20,7 @@ _DENSE = ((128, 128, 256), (256, 64, 128), (512, 32, 64))
 class NetworkComparison:
     """network_ms: median of a batch, normalised and padded, to logits. Speeds count 2 operations a multiply-add.
 
-    conv_peak_tflops: PyTorch's fastest dense convolution in the network's own number format.
+    conv_peak_tflops: PyTorch's fastest dense convolution in the device's best floating type, which int8 may surpass.
     """
 
     engine: str
@@ -42,7 +43,7 @@ def measure_network(
     network(batch)
     [milliseconds] = taking_turns([lambda: network(batch)], rounds)
     speed = 2 * macs * len(photos) / milliseconds / 1e9
-    peak = convolution_peak(network.device, network.dtype, rounds)
+    peak = convolution_peak(network.device, best_dtype(network.device), rounds)
     return NetworkComparison(
         engine=network.kind,
         dtype=str(network.dtype).removeprefix("torch."),

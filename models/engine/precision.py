@@ -1,6 +1,11 @@
 """Which device and number format a network runs in."""
 
+import os
+
 import torch
+
+# Instruction sets (ONEDNN_MAX_CPU_ISA) without int8 products that cannot overflow.
+_WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
 
 
 def default_device() -> torch.device:
@@ -15,3 +20,10 @@ def best_dtype(device: torch.device) -> torch.dtype:
     native = features.get("amx_bf16") or features.get("avx512_bf16")
     # oneDNN can be told (ONEDNN_MAX_CPU_ISA) to do without.
     return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def multiplies_int8() -> bool:
+    """Whether the CPU sums products of int8 in int32 (VNNI, AMX): elsewhere they are no faster, and may overflow."""
+    features = torch.cpu.get_capabilities()
+    native = any(features.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    return bool(native) and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_VNNI

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.engine.benchmark import PlainPyTorch, taking_turns
 from models.engine.engine import Photo
 from models.engine.label_upsampling import upsample
+from models.engine.precision import best_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,12 @@ class UpsamplingComparison:
 
 
 @torch.inference_mode()
-def compare_upsampling(
-    plain: PlainPyTorch, dtype: torch.dtype, photos: Sequence[Photo], rounds: int
-) -> UpsamplingComparison:
-    """Plain PyTorch has logits in float32, NCHW; ours reads them as an engine of `dtype` makes them."""
+def compare_upsampling(plain: PlainPyTorch, photos: Sequence[Photo], rounds: int) -> UpsamplingComparison:
+    """Plain PyTorch has logits in float32, NCHW; ours reads them in the CPU's best floating type."""
     size = (photos[0].shape[0], photos[0].shape[1])
     logits = plain.logits(photos)
     noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
-    real, random = (_compare(x.to(dtype), size, rounds) for x in (logits, noise))
+    real, random = (_compare(x.to(best_dtype(x.device)), size, rounds) for x in (logits, noise))
     return UpsamplingComparison(logits.shape[1], _boundary_cells(logits.argmax(1).numpy()), *real, *random)
 
 

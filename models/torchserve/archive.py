@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from models.weights.checkpoint import Checkpoint
+from models.weights.quantised import quantised_file
 
 HANDLER = "models.torchserve.handler"
 # The earliest that a zip file can hold: an archive must not tell when it was made.
@@ -17,7 +18,7 @@ def archive_name(checkpoint: Checkpoint) -> str:
 
 
 def write_archive(checkpoint: Checkpoint, path: Path, *, handler: str = HANDLER) -> None:
-    """Write the archive of `checkpoint` to `path`, whole or not at all.
+    """Write the archive of `checkpoint`, with its quantised graph if it has one, to `path`, whole or not at all.
 
     handler: the module, installed beside segserve, that holds the handler's class.
     """
@@ -38,6 +39,9 @@ def write_archive(checkpoint: Checkpoint, path: Path, *, handler: str = HANDLER)
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "MAR-INF/MANIFEST.json", json.dumps(manifest, indent=2, sort_keys=True).encode())
         _add(archive, weights, checkpoint.path.read_bytes())
+        quantised = quantised_file(checkpoint)
+        if quantised.exists():
+            _add(archive, Path(weights).with_suffix(".int8.zip").name, quantised.read_bytes())
     temporary.replace(path)
 
 

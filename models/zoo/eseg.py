@@ -84,7 +84,7 @@ class ESeg(nn.Module):
         weights = self.level_weights.softmax(0)
         fused = levels[0] * weights[0]
         for finer, (weight, level) in enumerate(zip(weights[1:], levels[1:], strict=True), start=1):
-            fused = fused + weight * upsample(level, 2**finer, fused, "bilinear")
+            fused = fused + upsample(weight * level, 2**finer, fused, "bilinear")
         logits: Tensor = self.classifier(fused)
         return logits
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.engine.precision import best_dtype, default_device
+from models.engine.precision import best_dtype, default_device, multiplies_int8
 
 
 def test_the_default_device_is_a_gpu_only_where_there_is_one() -> None:
@@ -32,3 +32,22 @@ def test_a_gpu_that_only_emulates_bfloat16_runs_float32(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
     assert best_dtype(torch.device("cuda")) == dtype
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "allowed", "expected"),
+    [
+        ({"avx512_vnni": True}, "", True),
+        ({"avx_vnni": True}, "default", True),
+        ({"amx_int8": True}, "AVX512_CORE_AMX", True),
+        ({"avx512_vnni": True}, "avx2", False),
+        ({"avx512_vnni": True}, "AVX512_CORE", False),
+        ({"avx2": True, "avx512_vnni": False}, "", False),
+    ],
+)
+def test_a_cpu_runs_int8_only_if_its_sums_cannot_overflow(
+    capabilities: dict[str, bool], allowed: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
+    assert multiplies_int8() == expected

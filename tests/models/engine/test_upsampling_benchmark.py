@@ -1,5 +1,4 @@
 import numpy as np
-import torch
 
 from models.engine.benchmark import PlainPyTorch
 from models.engine.upsampling_benchmark import compare_upsampling
@@ -14,7 +13,7 @@ def test_both_agree_and_boundaries_are_counted() -> None:
     # At the network's own resolution: a boundary between columns 31 and 32.
     halves = np.zeros((32, 64), np.uint8)
     halves[:, 32:] = 3
-    comparison = compare_upsampling(plain, torch.float32, [in_colours(halves)] * 2, rounds=2)
+    comparison = compare_upsampling(plain, [in_colours(halves)] * 2, rounds=2)
     stride = 64 // plain.logits([in_colours(halves)]).shape[3]
     assert comparison.classes == 11
     assert comparison.boundary_cells == round(1 / (64 // stride - 1), 4)

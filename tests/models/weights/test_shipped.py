@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from loadtests.street import street
 from models.engine.loading import Checkpoint, load_engine
 from models.labelsets import load as load_label_set
 from models.weights.library import SHIPPED, find, library
+from models.weights.quantised import read_quantised
 from service.settings import Settings
 
 CHECKPOINTS = library()
@@ -26,6 +28,12 @@ class TestEach:
     def test_is_small(self, checkpoint: Checkpoint) -> None:
         assert checkpoint.path.stat().st_size <= 10_000_000
 
+    def test_sees_nearly_the_same_in_int8(self, checkpoint: Checkpoint) -> None:
+        assert read_quantised(checkpoint)
+        photo = [street(360, 480)]
+        [exact], [rounded] = (load_engine(checkpoint, dtype=t).run(photo) for t in (torch.float32, torch.int8))
+        assert np.mean(exact.labels == rounded.labels) > 0.97
+
     def test_has_a_model_card_with_its_scores_and_licence(self, checkpoint: Checkpoint) -> None:
         card = checkpoint.path.with_suffix(".md").read_text(encoding="utf-8")
         assert checkpoint.sha256 in card
@@ -42,5 +50,5 @@ class TestEach:
         assert np.mean(segmentation.labels[200:260, :60] == names.index("pavement")) > 0.8
 
 
-def test_checkpoints_are_the_only_binaries() -> None:
-    assert {path.suffix for path in Path(SHIPPED).iterdir() if path.is_file()} <= {".safetensors", ".md", ".py"}
+def test_checkpoints_and_their_int8_graphs_are_the_only_binaries() -> None:
+    assert {path.suffix for path in Path(SHIPPED).iterdir() if path.is_file()} <= {".safetensors", ".zip", ".md", ".py"}

@@ -1,0 +1,92 @@
+"""segserve quantise, and what becomes of the graph that it writes."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import cli.quantise
+from cli.main import main
+from models.engine.loading import Checkpoint, CheckpointError, find, load_engine
+from models.torchserve.archive import write_archive
+from models.weights.quantised import quantised_file, read_quantised
+from tests.photos import street
+
+
+def quantise(checkpoint_dir: Path, data: Path) -> Result:
+    runner = CliRunner(env={"SEGSERVE_MODEL": "tiny", "SEGSERVE_MODEL_DIR": str(checkpoint_dir)})
+    return runner.invoke(main, ["quantise", "--data", str(data)])
+
+
+@pytest.fixture(scope="module")
+def quantised(checkpoint_dir: Path, dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("quantised")
+    shutil.copy(checkpoint_dir / "tiny@1.safetensors", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        # What random weights score is chance, so that anything must do.
+        patch.setattr(cli.quantise, "MOST_LOST", 1.0)
+        result = quantise(folder, dataset_dir)
+    assert result.exit_code == 0, result.output
+    assert "mean IoU on val: " in result.stdout
+    assert result.stdout.endswith(f"{folder / 'tiny@1.int8.zip'}\n")
+    return find("tiny", folder)
+
+
+def copied(quantised: Checkpoint, folder: Path) -> Checkpoint:
+    for path in (quantised.path, quantised_file(quantised)):
+        shutil.copy(path, folder)
+    return find("tiny", folder)
+
+
+def test_a_cpu_that_multiplies_int8_runs_it_unless_another_format_is_asked_for(
+    quantised: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.engine.loading.multiplies_int8", lambda: True)
+    engine = load_engine(quantised)
+    assert (engine.network.kind, engine.network.dtype) == ("compiled", torch.int8)
+    exact = load_engine(quantised, dtype=torch.float32)
+    assert exact.network.dtype == torch.float32
+    # How near they are, trained weights tell: see tests/models/weights/test_shipped.py.
+    photo = torch.from_numpy(street(64, 96))[None]
+    assert not torch.equal(engine.network(photo), exact.network(photo))
+    assert [one.labels.shape for one in engine.run([street(60, 80), street(33, 7)])] == [(60, 80), (33, 7)]
+    monkeypatch.setattr("models.engine.loading.multiplies_int8", lambda: False)
+    assert load_engine(quantised).network.dtype in (torch.bfloat16, torch.float32)
+
+
+def test_new_weights_do_not_run_an_old_graph(
+    quantised: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = copied(quantised, tmp_path)
+    assert read_quantised(checkpoint)
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-1] + b"\x55")
+    other = find("tiny", tmp_path)
+    assert read_quantised(other) is None
+    assert "was made of other weights" in caplog.text
+    assert load_engine(other).network.dtype in (torch.bfloat16, torch.float32)
+
+
+def test_a_damaged_graph_is_named(quantised: Checkpoint, tmp_path: Path) -> None:
+    checkpoint = copied(quantised, tmp_path)
+    quantised_file(checkpoint).write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"tiny@1\.int8\.zip cannot be read, remove it or make it again"):
+        load_engine(checkpoint)
+
+
+def test_an_archive_brings_it_along(quantised: Checkpoint, tmp_path: Path) -> None:
+    write_archive(quantised, tmp_path / "tiny@1.mar")
+    with zipfile.ZipFile(tmp_path / "tiny@1.mar") as archive:
+        assert archive.read("tiny@1.int8.zip") == quantised_file(quantised).read_bytes()
+
+
+def test_one_that_loses_too_much_is_not_written(
+    checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.quantise, "MOST_LOST", -1.0)
+    result = quantise(checkpoint_dir, dataset_dir)
+    assert result.exit_code == 1
+    assert "it is not written" in result.stderr
+    assert not quantised_file(find("tiny", checkpoint_dir)).exists()
