@@ -1,4 +1,4 @@
-"""The embedded default: the engine in the gateway's own process, on its GPU or else on its CPU."""
+"""The embedded default: engines in the gateway's own process, on its GPU or else on its CPU."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,6 +15,8 @@ from prometheus_client import Metric
 from models.engine.background import BackgroundError, compile_in_background
 from models.engine.engine import Engine, Segmentation
 from models.engine.loading import Checkpoint, compilable, compiled, library, load_engine
+from models.engine.network import Network
+from models.engine.sharing import engine_threads, limit_threads
 from service.backends.base import BatchKey, ModelInfo, Photo
 
 logger = logging.getLogger("segserve")
@@ -23,11 +24,12 @@ T = TypeVar("T")
 
 
 class LocalBackend:
-    """All checkpoints, shipped and in `model_dir`, on one device. Raises CheckpointError for a broken one.
+    """All checkpoints, shipped and in `model_dir`. Raises CheckpointError for a broken one.
 
-    A network that was never compiled on this machine answers from the eager engine while it is being compiled in the
-    background (see models/engine/background.py); with wait=True `start` waits for it. preferred: NAME or NAME@VERSION
-    that is compiled first. cache_dir: see `load_engine`.
+    A GPU is one device, a CPU several (see models/engine/sharing.py). A network that was never compiled on this machine
+    answers from the eager engine while it is being compiled in the background (see models/engine/background.py); with
+    wait=True `start` waits for it. preferred: NAME or NAME@VERSION that is compiled first. cache_dir: see
+    `load_engine`.
     """
 
     takes: Literal["pixels"] = "pixels"
@@ -38,9 +40,9 @@ class LocalBackend:
         self._checkpoints = {_id(checkpoint): checkpoint for checkpoint in library(model_dir)}
         self.models = [_info(checkpoint) for checkpoint in self._checkpoints.values()]
         self.devices: list[LocalDevice] = []
-        self._preferred, self._cache_dir, self._wait = preferred, cache_dir, wait
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engines: dict[str, Engine] = {}
+        """Of the first device: what they have in common."""
+        self._preferred, self._cache_dir, self._wait = preferred, cache_dir, wait
         self._compiling: asyncio.Task[None] | None = None
 
     def batch_key(
@@ -51,21 +53,26 @@ class LocalBackend:
         return BatchKey(model.id, padded_height, padded_width, long_side or model.long_side, confidence)
 
     async def start(self, on_change: Callable[[], None]) -> None:
-        load = partial(load_engine, cache_dir=self._cache_dir, wait=self._wait)
-        for id, checkpoint in self._checkpoints.items():
-            self._engines[id] = await self._in_engine_thread(partial(load, checkpoint))
+        for number, threads in enumerate(engine_threads()):
+            # Not in the device's thread: a compiled network may use more cores than that.
+            engines = {id: await asyncio.to_thread(self._load, each) for id, each in self._checkpoints.items()}
+            self.devices.append(LocalDevice(number, engines, threads))
+        self._engines = self.devices[0].engines
         self._show_kinds()
-        self.devices.append(LocalDevice(self._engines, self._executor))
         on_change()
         if not self._wait:
             self._compiling = asyncio.create_task(self._compile())
 
     async def stop(self) -> None:
-        self.devices.clear()
+        devices, self.devices = self.devices, []
         if self._compiling:
             self._compiling.cancel()
             await asyncio.gather(self._compiling, return_exceptions=True)
-        await asyncio.to_thread(self._executor.shutdown)
+        for device in devices:
+            await asyncio.to_thread(device.thread.shutdown)
+
+    def _load(self, checkpoint: Checkpoint) -> Engine:
+        return load_engine(checkpoint, cache_dir=self._cache_dir, wait=self._wait)
 
     async def _compile(self) -> None:
         """Put a compiled network in the place of each eager one, the preferred model's first."""
@@ -79,20 +86,12 @@ class LocalBackend:
             except BackgroundError as error:
                 logger.warning("%s stays on the eager engine, as it cannot be compiled: %s", id, error)
                 continue
-            # In the engine's own thread: no batch runs while it is replaced.
-            await self._in_engine_thread(partial(self._replace, self._engines[id], checkpoint))
+            for device in self.devices:
+                network = await asyncio.to_thread(compiled, checkpoint, cache_dir=self._cache_dir, make=False)
+                if network:
+                    await device.replace(id, network, checkpoint.card.input_size)
             self._show_kinds()
             logger.info("%s runs on the compiled engine after %.1f s", id, time.monotonic() - started)
-
-    def _replace(self, engine: Engine, checkpoint: Checkpoint) -> None:
-        network = compiled(checkpoint, cache_dir=self._cache_dir, make=False)
-        if network:
-            # The first run of a size makes its kernels.
-            Engine(network, engine.preprocessing).run([np.zeros((*checkpoint.card.input_size, 3), np.uint8)])
-            engine.network = network
-
-    async def _in_engine_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def _show_kinds(self) -> None:
         self.models = [replace(model, engine=self._engines[model.id].network.kind) for model in self.models]
@@ -102,24 +101,40 @@ class LocalBackend:
 
 
 class LocalDevice:
-    """The one device of this process; batches run in a thread of their own."""
+    """A thread of this process with an engine for each model. threads: its share of the cores."""
 
     delay = 0.0
 
-    def __init__(self, engines: dict[str, Engine], executor: ThreadPoolExecutor) -> None:
-        self._engines, self._executor = engines, executor
+    def __init__(self, number: int, engines: dict[str, Engine], threads: int) -> None:
+        self.engines = engines
         self.kind = next(iter(engines.values())).network.device.type
-        self.id = f"local-{self.kind}"
+        self.id = f"local-{self.kind}-{number}"
+        self.thread = ThreadPoolExecutor(1, f"engine-{number}", limit_threads, (threads,))
 
     @property
     def models(self) -> Container[str]:
-        return self._engines.keys()
+        return self.engines.keys()
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        engine = self._engines[key.model]
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: engine.run(photos, confidence=key.confidence, long_side=key.long_side)
+        engine = self.engines[key.model]
+        return await self._in_thread(
+            lambda: engine.run(photos, confidence=key.confidence, long_side=key.long_side),
         )
+
+    async def replace(self, model: str, network: Network, size: tuple[int, int]) -> None:
+        """Let the model's engine run `network` from the next batch on."""
+
+        def swap() -> None:
+            engine = self.engines[model]
+            # The first run of a size makes its kernels.
+            Engine(network, engine.preprocessing).run([np.zeros((*size, 3), np.uint8)])
+            engine.network = network
+
+        # In the engine's own thread no batch runs while it is replaced.
+        await self._in_thread(swap)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work)
 
 
 def _id(checkpoint: Checkpoint) -> str:

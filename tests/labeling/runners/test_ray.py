@@ -114,7 +114,7 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp
     (photos / "00003.jpg").write_bytes(b"not a photo")
     out, log = tmp_path / "out", tmp_path / "log"
     # So slow that work is left for the second actor, however late it starts.
-    with serving(seconds=0.3) as (url, _):
+    with serving(seconds=0.1) as (url, _):
         service = ("--model", "fake", "--endpoint", url, "--shard-rows", 4)
         finish(log, photos, "--out", tmp_path / "undisturbed", *service)
         arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
