@@ -2,20 +2,18 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-import numpy as np
-
-from images import decode, encode_grey, probe
+from images import decode, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
-from service.backends.base import Backend, BatchKey, Device, DeviceLost, EncodedPhoto, ModelInfo, Photo
+from service.backends.base import Backend, BatchKey, EncodedPhoto, ModelInfo, Photo
 from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded
+from service.roster import Roster
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.job import Ticket
 from service.scheduling.latency import LatencyModel
@@ -36,8 +34,6 @@ _FIRST_GUESS = 3e-8
 _BYTES_PER_PIXEL = 11
 # Photos in work give their memory back within about this time.
 _MEMORY_RETRY_SECONDS = 1.0
-# The larger of the two batches that a model is measured with at start.
-_WARM_UP_PHOTOS = 8
 # When the models may be loaded, or a worker be back, for a client that came before.
 _START_SECONDS = 5.0
 # Between looks for a device, at start.
@@ -90,9 +86,9 @@ class Pipeline:
         )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
         self._state: Literal["loading", "ready", "draining"] = "loading"
-        self._warm: set[tuple[str, str]] = set()
-        self._change = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._roster = Roster(
+            backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self._update_ready
+        )
 
     @property
     def promised(self) -> int:
@@ -101,10 +97,8 @@ class Pipeline:
 
     async def start(self) -> None:
         """Until a device is warm that serves the default model; then follow those that come and go."""
-        await self.backend.start(self._on_change)
-        await self._attach()
-        self._following = asyncio.create_task(self._follow())
-        while not self._hosted(self.settings.model):  # noqa: ASYNC110 (a worker may take minutes)
+        await self._roster.start()
+        while not self._roster.hosts(self.settings.model):  # noqa: ASYNC110 (a worker may take minutes)
             await asyncio.sleep(_LOOK_SECONDS)
         if self._state == "loading":
             self._state = "ready"
@@ -115,75 +109,13 @@ class Pipeline:
         self._state = "draining"
         self._update_ready()
 
-    def _on_change(self) -> None:
-        """What is gone gets no batch from here on; what is new is warmed first."""
-        for device in tuple(self._scheduler.devices):
-            if device not in self.backend.devices:
-                self._scheduler.detach(device)
-        self._update_ready()
-        self._change.set()
-
-    async def _follow(self) -> None:
-        while True:
-            await self._change.wait()
-            self._change.clear()
-            try:
-                await self._attach()
-            except Exception:
-                logger.exception("a device could not be warmed up")
-
-    async def _attach(self) -> None:
-        """Warm and attach what is new; the first device of a kind primes the latency model.
-
-        The backend takes a device that is lost meanwhile out of service itself.
-        """
-        for device in tuple(self.backend.devices):
-            try:
-                for model in self.backend.models:
-                    if model.id in device.models and (device.id, model.id) not in self._warm:
-                        await self._warm_up(device, model)
-                        self._warm.add((device.id, model.id))
-            except DeviceLost as loss:
-                logger.warning("%s was lost while it was warmed up: %s", device.id, loss)
-                continue
-            if device in self.backend.devices and device not in self._scheduler.devices:
-                self._scheduler.attach(device)
-        present = {device.id for device in self.backend.devices}
-        self._warm = {(device, model) for device, model in self._warm if device in present}
-        self._update_ready()
-
-    async def _warm_up(self, device: Device, model: ModelInfo) -> None:
-        photo: Photo | EncodedPhoto = np.zeros((*model.input_size, 3), np.uint8)
-        if self.backend.takes == "bytes":
-            photo = EncodedPhoto(encode_grey(np.zeros(model.input_size, np.uint8)), "warm-up")
-            # Nothing is decoded here.
-            self._latencies.prime("decode", None, (1.0, 0.0), (1e8, 0.0))
-        key = self.backend.batch_key(model, *model.input_size, long_side=None, confidence=False)
-        # The first run also pays for memory and kernels that the others find ready.
-        await device.run(key, [photo])
-        if self._latencies.silence((device.kind, model.id)) < math.inf:
-            return
-        measured = []
-        for photos in (1, min(_WARM_UP_PHOTOS, max(1, self.settings.batch_pixels // key.cost))):
-            await device.run(key, [photo] * photos)
-            started = time.perf_counter()
-            await device.run(key, [photo] * photos)
-            measured.append((float(key.cost * photos), max(0.0, time.perf_counter() - started - device.delay)))
-        self._latencies.prime((device.kind, model.id), (key.height, key.width), *measured)
-
-    def _hosted(self, name: str) -> bool:
-        """Whether a device serves the model NAME or NAME@VERSION."""
-        ids = [model.id for model in self.backend.models if name in (model.name, model.id)]
-        return any(id in device.models for id in ids for device in self._scheduler.devices)
-
     def _update_ready(self) -> None:
-        self.metrics.ready.set(self._state == "ready" and self._hosted(self.settings.model))
+        self.metrics.ready.set(self._state == "ready" and self._roster.hosts(self.settings.model))
 
     async def stop(self) -> None:
         """Finish what runs and free everything."""
         self.drain()
-        if self._following:
-            self._following.cancel()
+        self._roster.stop()
         await self._scheduler.stop()
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
@@ -198,7 +130,7 @@ class Pipeline:
             raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
         if self._state == "draining":
             raise NotReady("This instance is shutting down: try again.", retry_after=_START_SECONDS, close=True)
-        if not self._hosted(name):
+        if not self._roster.hosts(name):
             raise NotReady(f"No worker for {name} is in service right now: try again.", retry_after=_START_SECONDS)
 
     def reserve(self, amount: int, own: int) -> None:

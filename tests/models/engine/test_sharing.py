@@ -10,9 +10,7 @@ from models.engine.sharing import engine_threads, limit_threads
 @pytest.mark.parametrize(
     ("cores", "expected"), [(1, [1]), (2, [1, 1]), (4, [1, 1, 1, 1]), (6, [1, 1, 1, 1]), (64, [16] * 4)]
 )
-def test_a_cpu_is_shared_out_to_a_few_engines(
-    cores: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cpu_is_shared_out_to_a_few_engines(cores: int, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "default_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     assert engine_threads() == expected
