@@ -8,32 +8,21 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from cli.options import model_dir_option, model_option, user_errors
+from cli.options import data_option, layout_option, model_dir_option, model_option, user_errors
 from cli.table import table
 from models import labelsets
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
-from models.training.layouts import LAYOUTS, LayoutName
+from models.training.layouts import LayoutName
 
 
 @click.command("evaluate")
 @model_option
 @model_dir_option
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The dataset's folder; plain ones hold SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
-)
+@data_option
 @click.option("--split", required=True, help="The part to score, such as val.")
-@click.option(
-    "--layout",
-    type=click.Choice(list(LAYOUTS)),
-    default="plain",
-    show_default=True,
-    help="How the folders of --data lie.",
-)
+@layout_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
 def command(model: str, model_dir: Path | None, data: Path, split: str, layout: LayoutName, as_json: bool) -> None:
     """Score a model on a labelled dataset.

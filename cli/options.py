@@ -1,10 +1,12 @@
-"""What commands share: the options that choose a model, and mistakes told in a sentence."""
+"""What commands share: the options that choose a model or a dataset, and mistakes told in a sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+from models.training.layouts import LAYOUTS
 
 model_option = click.option(
     "--model",
@@ -21,6 +23,21 @@ model_dir_option = click.option(
     show_envvar=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with checkpoints of your own (NAME@VERSION.safetensors), beside those that ship.",
+)
+
+data_option = click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The dataset's folder; plain ones hold SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
+)
+
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(list(LAYOUTS)),
+    default="plain",
+    show_default=True,
+    help="How the folders of --data lie.",
 )
 
 

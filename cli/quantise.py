@@ -7,14 +7,14 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from cli.options import model_dir_option, model_option, user_errors
+from cli.options import data_option, layout_option, model_dir_option, model_option, user_errors
 from models import labelsets
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
 from models.engine.precision import best_dtype, default_device
 from models.engine.quantisation import quantise, quantised_engine
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import evaluate
-from models.training.layouts import LAYOUTS, LayoutName
+from models.training.layouts import LayoutName
 from models.weights.quantised import write_quantised
 
 MOST_LOST = 0.002
@@ -24,21 +24,10 @@ MOST_LOST = 0.002
 @click.command("quantise")
 @model_option
 @model_dir_option
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The dataset's folder; plain ones hold SPLIT/images/NAME.jpg|png and SPLIT/labels/NAME.png.",
-)
+@data_option
 @click.option("--split", default="train", show_default=True, help="The photos to calibrate with: those of training.")
 @click.option("--val-split", default="val", show_default=True, help="The photos to compare both formats on.")
-@click.option(
-    "--layout",
-    type=click.Choice(list(LAYOUTS)),
-    default="plain",
-    show_default=True,
-    help="How the folders of --data lie.",
-)
+@layout_option
 @click.option(
     "--photos", type=click.IntRange(min=1), default=100, show_default=True, help="How many to calibrate with."
 )

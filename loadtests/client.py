@@ -24,7 +24,8 @@ class Sample:
     """One request, on the clock time.perf_counter (seconds).
 
     due: when it was to be sent; sent: when it was. status: None where no answer came; fully_sent is then whether the
-    request left whole. retry_after_ms: of the body's prediction; retry_after_s: of the header.
+    request left whole. retry_after_ms: of the body's prediction; retry_after_s: of the header. worked_s: the sum of the
+    stages in the answer's Server-Timing.
     """
 
     due: float
@@ -36,6 +37,12 @@ class Sample:
     retry_after_ms: float | None = None
     retry_after_s: float | None = None
     fully_sent: bool = True
+    worked_s: float | None = None
+
+    @property
+    def admitted(self) -> float:
+        """When the server took it: it may have lain in a socket before. `sent` where the answer does not tell."""
+        return self.sent if self.worked_s is None else self.answered - self.worked_s
 
     @property
     def seconds(self) -> float:
@@ -70,7 +77,16 @@ class Client:
             else:
                 self._idle.append(connection)
         answered = time.perf_counter()
-        return Sample(due, sent, answered, answer.status, request.priority, request.units, *_retry_after(answer))
+        return Sample(
+            due,
+            sent,
+            answered,
+            answer.status,
+            request.priority,
+            request.units,
+            *_retry_after(answer),
+            worked_s=_worked_seconds(answer),
+        )
 
     def close(self) -> None:
         """Hang up everywhere."""
@@ -161,3 +177,10 @@ def _retry_after(answer: Answer) -> tuple[float | None, float | None]:
     with suppress(ValueError, KeyError):
         seconds = float(answer.headers["retry-after"])
     return milliseconds, seconds
+
+
+def _worked_seconds(answer: Answer) -> float | None:
+    with suppress(ValueError, KeyError):
+        stages = answer.headers["server-timing"].split(",")
+        return sum(float(stage.partition("dur=")[2]) for stage in stages) / 1000
+    return None

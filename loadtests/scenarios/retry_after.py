@@ -64,7 +64,9 @@ def predictions(burst: Sequence[Sample], polls: Sequence[Sample]) -> list[tuple[
     end = max((sample.answered for sample in burst if sample.status == 429), default=None)
     if end is None:
         return []
-    admitted = min((sample.sent for sample in polls if sample.sent > end and sample.status == 200), default=None)
+    # One that lay in its socket while the burst was answered takes the place that was foretold, whenever it was sent.
+    taken = (sample.admitted for sample in (*burst, *polls) if sample.status == 200)
+    admitted = min((moment for moment in taken if moment > end), default=None)
     if admitted is None:
         return []
     waiting = [sample for sample in (*burst, *polls) if sample.status == 429 and end <= sample.answered < admitted]

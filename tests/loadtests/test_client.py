@@ -1,6 +1,8 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from loadtests.client import Client, closed_loop, open_loop
 from loadtests.loopback import free_port
 from loadtests.requests import Request, post
@@ -44,6 +46,16 @@ async def test_a_refusal_keeps_the_prediction_and_the_header() -> None:
         sample = await client.send(PLAIN)
         client.close()
     assert (sample.status, sample.retry_after_ms, sample.retry_after_s) == (429, 1234.0, 2.0)
+
+
+async def test_an_answer_tells_when_it_was_taken() -> None:
+    timed = b"HTTP/1.1 200 OK\r\nServer-Timing: decode;dur=1.50, queue;dur=8.50\r\nContent-Length: 0\r\n\r\n"
+    async with answering(lambda number: timed if number else OK) as server:
+        client = Client(server.port)
+        silent, telling = await client.send(PLAIN), await client.send(PLAIN)
+        client.close()
+    assert (silent.worked_s, silent.admitted) == (None, silent.sent)
+    assert telling.admitted == pytest.approx(telling.answered - 0.01)
 
 
 async def test_a_hang_up_is_no_answer_to_a_request_that_was_sent() -> None:

@@ -18,6 +18,14 @@ def test_predictions_count_from_the_end_of_the_burst_to_the_next_admission() -> 
     assert actual == pytest.approx((100, 50))
 
 
+def test_a_request_that_lay_in_its_socket_counts_from_when_it_was_taken() -> None:
+    burst = [refusal(1.0, 90)]
+    waited = Sample(0.9, 0.9, 1.6, 200, worked_s=0.52)
+    [(predicted, actual)] = predictions(burst, [waited, Sample(1.2, 1.2, 1.7, 200)])
+    assert predicted == 90
+    assert actual == pytest.approx(80)
+
+
 def test_without_a_refusal_or_an_admission_there_is_nothing_to_compare() -> None:
     assert predictions([Sample(0, 0, 1, 200)], [refusal(1, 5)]) == []
     assert predictions([refusal(1, 5)], [refusal(2, 5)]) == []
