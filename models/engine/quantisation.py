@@ -42,7 +42,8 @@ def quantise(checkpoint: Checkpoint, engine: Engine, photos: Sequence[Photo]) ->
         pixels: NDArray[np.float32] = engine.batch([photo], [size], size.bucket).permute(0, 3, 1, 2).float().numpy()
         return np.ascontiguousarray(pixels)
 
-    nncf.set_log_level(logging.WARNING)
+    # Its own set_log_level changes every handler that its logger has, those of others too.
+    logging.getLogger("nncf").setLevel(logging.WARNING)
     quantised = nncf.quantize(
         model,
         nncf.Dataset(photos, seen),
