@@ -95,6 +95,11 @@ class Pipeline:
         """Photos that were admitted and are not answered."""
         return self._admission.promised
 
+    @property
+    def draining(self) -> bool:
+        """Whether this is the end: new photos are refused."""
+        return self._state == "draining"
+
     async def start(self) -> None:
         """Until a device is warm that serves the default model; then follow those that come and go."""
         await self._roster.start()

@@ -94,7 +94,11 @@ async def _segment(request: Request, pipeline: Pipeline) -> Response:
         # Nobody reads this; its status goes into the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     server_timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in answer.timing.items())
-    return Response(answer.body, media_type=order.form.media_type, headers={"Server-Timing": server_timing})
+    headers = {"Server-Timing": server_timing}
+    if pipeline.draining:
+        # Or else the next photo on this connection may meet its end.
+        headers["Connection"] = "close"
+    return Response(answer.body, media_type=order.form.media_type, headers=headers)
 
 
 def _order(request: Request, pipeline: Pipeline) -> Order:

@@ -165,7 +165,8 @@ def test_memory_for_50_megapixels(orientation: int, tmp_path: Path) -> None:
     assert photo.shape == (6250, 8000, 3)
     data = photos.with_exif(simplejpeg.encode_jpeg(photo, colorsubsampling="420"), orientation)
     growth = peak_growth("decode(data, max_pixels=50_000_000)", data, photos.jpeg(PHOTO[:20, :20]), tmp_path)
-    assert photo.nbytes < growth < 2.5 * photo.nbytes
+    # Below: that growth was measured at all. The kernel's own count is off by some pages a thread.
+    assert 0.99 * photo.nbytes < growth < 2.5 * photo.nbytes
 
 
 @pytest.mark.parametrize("bomb", [photos.png_claiming(40_000, 40_000), photos.png_of_400_megapixels()])

@@ -68,7 +68,10 @@ async def test_what_was_accepted_is_answered_and_what_comes_is_refused(start: St
             assert int(answer.headers["retry-after"]) >= 5
             assert answer.headers["connection"] == "close"
         assert (await opened.get("/livez")).status_code == 200
-        assert [answer.status_code for answer in await asyncio.gather(*accepted)] == [200] * 60
+        answers = await asyncio.gather(*accepted)
+        assert [answer.status_code for answer in answers] == [200] * 60
+        # The next photo of this client must find another instance.
+        assert answers[-1].headers["connection"] == "close"
     assert server.wait() == 0
     # Fifteen batches.
     assert 1 < time.monotonic() - began < 20
