@@ -96,7 +96,7 @@ def main() -> None:
         embedded = rates.get((size, "embedded"))
         ratio = f", {median(found) / median(embedded):.2f} of embedded" if embedded else ""
         goal = f" (the line: {GOALS[size]})" if name == "TorchServe workers" else ""
-        print(f"{size[0]} x {size[1]}, {name}: {median(found):.2f} photos a second{ratio}{goal}")  # noqa: T201
+        print(f"{size[0]} x {size[1]}, {name}: {median(found):.2f} photos a second{ratio}{goal}")  # noqa: T201 (the report)
 
 
 if __name__ == "__main__":

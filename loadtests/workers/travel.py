@@ -105,7 +105,7 @@ def _cpu_seconds(family: Sequence[psutil.Process]) -> float:
 
 
 async def main(rounds: int) -> None:
-    print(  # noqa: T201
+    print(  # noqa: T201 (the report)
         "| Photo | What travels | Bytes | Gateway CPU | Worker CPU | Latency | Photos a second that fill 10 Gbit |\n"
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     )
@@ -117,7 +117,7 @@ async def main(rounds: int) -> None:
             async with running(command, settings.port, ready_path="/readyz", log=log) as server:
                 for case in CASES:
                     m = await asyncio.to_thread(measure, server, make, case, rounds)
-                    print(  # noqa: T201
+                    print(  # noqa: T201 (the report)
                         f"| {case} | {name} | {m.call_bytes / 1000:,.0f} KB | {m.gateway_cpu_ms:.1f} ms "
                         f"| {m.worker_cpu_ms:.0f} ms | {m.latency_ms:.0f} ms | {TEN_GBIT / m.call_bytes:,.0f} |"
                     )
