@@ -36,7 +36,8 @@ class RayRunner:
         try:
             ray.init(address=self._address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError) as error:
-            raise JobError(f"the Ray cluster {self._address or ''} cannot be reached: {error}") from error
+            advice = "is --ray-address right, and RAY_AUTH_TOKEN that cluster's token, if it asks for one?"
+            raise JobError(f"the Ray cluster {self._address or ''} cannot be reached ({error}): {advice}") from error
         try:
             cluster = ray.cluster_resources()
             cores, gpus = int(cluster.get("CPU", 1)), int(cluster.get("GPU", 0))

@@ -21,6 +21,8 @@ from tests.labeling.serving import serving
 from tests.service.gateway import PATIENCE
 
 RAY = Path(sys.executable).with_name("ray")
+# Named, because a head takes up the token that it finds in the home directory, and the node that joins it doesn't.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of-this-cluster-alone-0123456789abcdef"}
 PHOTOS = int(os.environ.get("BATCH_RAY_PHOTOS", "120"))
 
 
@@ -65,7 +67,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         node = (RAY, "start", "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
         head = (*node, "--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
         address = f"127.0.0.1:{port}"
-        environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | TOKEN | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
         processes: list[psutil.Popen] = []
         with (tmp_path / "ray.log").open("wb") as log:
             try:
@@ -118,7 +120,7 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp
         service = ("--model", "fake", "--endpoint", url, "--shard-rows", 4)
         finish(log, photos, "--out", tmp_path / "undisturbed", *service)
         arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
-        with label_process(log, *arguments) as process:
+        with label_process(log, *arguments, **TOKEN) as process:
             _until_committed(out, 3, process, log)
             _until(lambda: len(cluster.workers()) == 2, process, log)
             cluster.workers()[0].kill()
@@ -130,6 +132,16 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp
     assert len(results(out)) == PHOTOS
     assert len(files(out / "labels")) == len(files(out / "status")) == -(-PHOTOS // 4)
     assert (out / "_SUCCESS").exists()
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_that_asks_for_another_token_is_named_and_how_to_give_it(cluster: Cluster, tmp_path: Path) -> None:
+    photos, log = draw_folder(tmp_path / "photos", 1), tmp_path / "log"
+    arguments = (photos, "--out", tmp_path / "out", "--runner", "ray", "--ray-address", cluster.address)
+    with label_process(log, *arguments, **TOKEN | {"RAY_AUTH_TOKEN": "of-another-cluster"}) as process:
+        assert process.wait(PATIENCE) == 1, log.read_text()
+    message = log.read_text().splitlines()[-1]
+    assert cluster.address in message and "RAY_AUTH_TOKEN" in message
 
 
 def _until_committed(out: Path, shards: int, process: subprocess.Popen[bytes], log: Path) -> None:
