@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.virtual_time import now, run_virtually
-from service.backends.base import BatchKey, Photo, Segmentation
+from service.backends.base import BatchKey, DeviceLost, Photo, Segmentation
 from service.scheduling.job import Result, Ticket
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import Priority
@@ -50,6 +51,8 @@ class Watch:
     left: dict[int, float] = field(default_factory=dict)
     """When those that nobody waits for any more were given up."""
     started: set[int] = field(default_factory=set)
+    lost: Counter[int] = field(default_factory=Counter)
+    """How many devices were lost with each."""
     complaints: list[str] = field(default_factory=list)
 
     def expect(self, condition: bool, complaint: str) -> None:
@@ -61,10 +64,16 @@ class Watch:
         if self.waiting.pop(number, None):
             self.left[number] = now()
 
-    def batch(self, key: BatchKey, numbers: list[int]) -> None:
+    def batch(self, key: BatchKey, numbers: list[int], models: Container[str]) -> None:
         self.expect(len(numbers) <= max(1, BATCH_COST // key.cost), "a batch costs more than allowed")
+        self.expect(key.model in models, "a device was given a model that it does not host")
+        self.expect(all(self.lost[number] < 2 for number in numbers), "a photo took a third device")
         if self.started.issuperset(numbers):
-            return  # A part of a batch that failed.
+            # A part of a batch that failed, or one of a lost device's.
+            suspects = [number for number in numbers if self.lost[number]]
+            self.expect(not suspects or len(numbers) == 1, "a suspect ran with others")
+            self.expect(all(self.left.get(n, now()) == now() for n in suspects), "a suspect ran that nobody waits for")
+            return
         self.expect(self.started.isdisjoint(numbers), "a photo ran twice")
         # What leaves in this very instant may have done so after the batch was made; so below, what arrives.
         self.expect(all(self.left.get(n, now()) == now() for n in numbers), "a photo ran that nobody waits for")
@@ -73,10 +82,10 @@ class Watch:
         self.expect({t.key for t in tickets} <= {key}, "a batch mixes keys")
         self.expect(all(now() <= t.latest for t in tickets), "a photo ran that can't be answered in time")
         for first in tickets[:1]:
-            self._order(first)
+            self._order(first, models)
 
-    def _order(self, first: Ticket) -> None:
-        others = [t for t in self.waiting.values() if t.admitted < now() < t.latest]
+    def _order(self, first: Ticket, models: Container[str]) -> None:
+        others = [t for t in self.waiting.values() if t.admitted < now() < t.latest and t.key.model in models]
         alike = [t.deadline for t in others if t.priority == first.priority]
         self.expect(first.deadline <= min(alike, default=FOR_EVER), "a photo was overtaken inside its class")
         if first.priority != Priority.BATCH:
@@ -93,21 +102,24 @@ class VirtualDevice:
     watch: Watch
     ends: list[tuple[Run, float]]
     """What comes of a batch, and the seconds that it takes a photo; they come round again."""
+    models: Container[str]
     batches: int = 0
     running: bool = False
 
-    models = Everything()
     delay = 0.0
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
         self.watch.expect(not self.running, "a device was given two batches at once")
         numbers = [int(photo.flat[0]) for photo in photos]
-        self.watch.batch(key, numbers)
+        self.watch.batch(key, numbers, self.models)
         end, seconds = self.ends[self.batches % len(self.ends)]
         self.batches, self.running = self.batches + 1, True
         try:
             await asyncio.sleep(seconds * (1 + len(photos)))
             return end([Labels(labels=number) for number in numbers])
+        except DeviceLost:
+            self.watch.lost.update(numbers)
+            raise
         finally:
             self.running = False
 
@@ -122,6 +134,10 @@ def broken(_: list[Segmentation]) -> Sequence[Segmentation]:
 
 def given_up(_: list[Segmentation]) -> Sequence[Segmentation]:
     raise asyncio.CancelledError
+
+
+def lost(_: list[Segmentation]) -> Sequence[Segmentation]:
+    raise DeviceLost("lost")
 
 
 def too_few(results: list[Segmentation]) -> Sequence[Segmentation]:
@@ -143,24 +159,29 @@ cancels = st.tuples(st.just("cancel"), st.integers(0, 30))
 moves = st.tuples(st.sampled_from(["attach", "detach"]), st.integers(0, 2))
 steps = st.lists(st.tuples(gaps, st.one_of(arrivals, arrivals, arrivals, cancels, moves)), max_size=40)
 ends = st.tuples(
-    st.sampled_from([well, well, well, broken, given_up, too_few, too_many, nothing]),
+    st.sampled_from([well, well, well, broken, given_up, lost, too_few, too_many, nothing]),
     st.sampled_from([0.0, 0.02, 0.02, 0.3, 20.0]),
 )
-devices = st.lists(st.lists(ends, min_size=1, max_size=6), min_size=1, max_size=3)
+hosted = st.sampled_from([Everything(), {"a@1"}, {"b@1"}])
+devices = st.lists(st.tuples(st.lists(ends, min_size=1, max_size=6), hosted), min_size=1, max_size=3)
 
 
 @settings.get_profile("scheduler")
 @given(steps=steps, devices=devices)
 def test_every_photo_gets_its_own_answer_or_an_error(
-    steps: list[tuple[float, tuple[Any, ...]]], devices: list[list[tuple[Run, float]]]
+    steps: list[tuple[float, tuple[Any, ...]]], devices: list[tuple[list[tuple[Run, float]], Container[str]]]
 ) -> None:
     run_virtually(_play(steps, devices))
 
 
-async def _play(steps: list[tuple[float, tuple[Any, ...]]], ends: list[list[tuple[Run, float]]]) -> None:
+async def _play(
+    steps: list[tuple[float, tuple[Any, ...]]], drawn: list[tuple[list[tuple[Run, float]], Container[str]]]
+) -> None:
     watch = Watch()
     scheduler = Scheduler(batch_cost=BATCH_COST, latencies=LatencyModel(1e-8, now), metrics=METRICS, clock=now)
-    devices = [VirtualDevice(f"device-{i}", f"kind-{i}", watch, drawn) for i, drawn in enumerate(ends)]
+    devices = [VirtualDevice(f"device-{i}", f"kind-{i}", watch, ends, hosts) for i, (ends, hosts) in enumerate(drawn)]
+    # The first hosts every model, so that no photo can wait for ever.
+    devices[0].models = Everything()
     scheduler.attach(devices[0])
     tasks: list[asyncio.Task[Result]] = []
     for gap, (action, *arguments) in steps:
@@ -176,7 +197,7 @@ async def _play(steps: list[tuple[float, tuple[Any, ...]]], ends: list[list[tupl
             device = devices[arguments[0]]
             if (device in scheduler.devices) == (action == "detach"):
                 getattr(scheduler, action)(device)
-    if not scheduler.devices:
+    if devices[0] not in scheduler.devices:
         scheduler.attach(devices[0])
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert watch.complaints == []
@@ -187,7 +208,7 @@ async def _play(steps: list[tuple[float, tuple[Any, ...]]], ends: list[list[tupl
             assert outcome.queue_seconds >= 0
         else:
             assert isinstance(outcome, BatchFailed | asyncio.CancelledError | TimeoutError), outcome
-    if all(end is well for drawn in ends for end, _ in drawn):
+    if all(end is well for ends, _ in drawn for end, _ in ends):
         assert not any(isinstance(outcome, BatchFailed) for outcome in outcomes), "a photo failed for no reason"
     await scheduler.stop()
     assert not any(device.running for device in devices)
