@@ -141,7 +141,8 @@ def test_a_cluster_that_asks_for_another_token_is_named_and_how_to_give_it(clust
     with label_process(log, *arguments, **TOKEN | {"RAY_AUTH_TOKEN": "of-another-cluster"}) as process:
         assert process.wait(PATIENCE) == 1, log.read_text()
     message = log.read_text().splitlines()[-1]
-    assert cluster.address in message and "RAY_AUTH_TOKEN" in message
+    assert cluster.address in message
+    assert "RAY_AUTH_TOKEN" in message
 
 
 def _until_committed(out: Path, shards: int, process: subprocess.Popen[bytes], log: Path) -> None:
