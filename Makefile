@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 IMAGES_ARGS ?=
 
 .PHONY: install serve test coverage check audit images judges prove-batch prove-compilation prove-scheduler prove-torchserve \
-	bench bench-autoscaling bench-http bench-labeling bench-scheduling bench-servers clean
+	bench bench-autoscaling bench-http bench-labeling bench-networks bench-scheduling bench-servers clean
 
 install: $(VENV)/.installed
 
@@ -90,6 +90,11 @@ bench-http: install
 bench-servers: install
 	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m loadtests.rivals.install
 	$(BIN)/python -m loadtests.servers --repeat 5 --out runs/servers $(BENCH_ARGS)
+
+# The same servers around the network itself: plain, and with our engine inside each.
+bench-networks: install
+	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python -m loadtests.rivals.install
+	$(BIN)/python -m loadtests.networks --repeat 3 --out runs/networks $(BENCH_ARGS)
 
 # What the shipped autoscaling does under a day, a spike and a ramp; with BENCH_ARGS=--choose, which figures to ship.
 bench-autoscaling: install

@@ -31,10 +31,16 @@ def post(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> by
 
 
 def segment(
-    photo: Photo, *, timeout_ms: int | None = None, priority: Priority = "normal", weight: float = 1.0
+    photo: Photo,
+    *,
+    timeout_ms: int | None = None,
+    long_side: int | None = None,
+    priority: Priority = "normal",
+    weight: float = 1.0,
 ) -> Request:
     """What segserve is asked: the label map as a PNG, which is the smallest answer."""
-    path = "/segment?output=labels" + (f"&timeout_ms={timeout_ms}" if timeout_ms else "")
+    asked = {"timeout_ms": timeout_ms, "long_side": long_side}
+    path = "/segment?output=labels" + "".join(f"&{name}={value}" for name, value in asked.items() if value)
     return Request(post(path, photo.body, {"X-Priority": priority}), priority, photo.units, weight)
 
 

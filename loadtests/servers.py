@@ -19,7 +19,7 @@ from loadtests.client import Client
 from loadtests.device import ALONE_SECONDS, CEILING
 from loadtests.loopback import free_port
 from loadtests.medians import medians
-from loadtests.photos import small_photo
+from loadtests.photos import Photo, small_photo
 from loadtests.process import ServerProcess, StartFailed, running
 from loadtests.requests import Request, segment
 from loadtests.rivals.options import Options
@@ -61,9 +61,12 @@ def segserve() -> Server:
     )
 
 
-def other(rival: Rival) -> Server:
-    """One of the others, in its own environment."""
-    return Server(rival.name, rival.ready_path, rival.command, lambda _: rival.request(small_photo()))
+def other(rival: Rival, photo: Photo) -> Server:
+    """One of the others, in its own environment, asked about `photo`."""
+    return Server(rival.name, rival.ready_path, rival.command, lambda _: rival.request(photo))
+
+
+SERVERS = [segserve(), *(other(rival, small_photo()) for rival in RIVALS)]
 
 
 async def measure(server: Server, log: Path, *, seconds: float, seed: int) -> dict[str, Any]:
@@ -71,7 +74,7 @@ async def measure(server: Server, log: Path, *, seconds: float, seed: int) -> di
     run: dict[str, Any] = {}
     request = server.request(None)
     async with server.running(log, Options(free_port())) as process:
-        await _until_answered(process.port, request)
+        await until_answered(process.port, request)
         # The first requests pay for imports and memory, and some servers learn from them.
         await closed(process, [request], clients=8, seconds=seconds / 2)
         for clients in CLIENTS:
@@ -80,7 +83,7 @@ async def measure(server: Server, log: Path, *, seconds: float, seed: int) -> di
     request = server.request(DEADLINE_MS)
     options = Options(free_port(), DEADLINE_MS, run["closed_32"]["summary"]["throughput"])
     async with server.running(log, options) as process:
-        await _until_answered(process.port, request)
+        await until_answered(process.port, request)
         await closed(process, [request], clients=8, seconds=seconds / 2)
         deadline = DEADLINE_MS / 1000
         load = await opened(
@@ -90,7 +93,7 @@ async def measure(server: Server, log: Path, *, seconds: float, seed: int) -> di
     return run
 
 
-async def _until_answered(port: int, request: Request) -> None:
+async def until_answered(port: int, request: Request) -> None:
     """Some call themselves ready before their model is. Raises StartFailed."""
     client, statuses = Client(port), set()
     try:
@@ -113,8 +116,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Nor may the client stall to collect what its imports made.
     gc.freeze()
-    servers = [segserve(), *(other(rival) for rival in RIVALS)]
-    servers = [server for server in servers if not options.only or server.name in options.only]
+    servers = [server for server in SERVERS if not options.only or server.name in options.only]
     results = out / "servers.json"
     runs: dict[str, list[dict[str, Any]]] = json.loads(results.read_text())["repeats"] if results.exists() else {}
     failures: dict[str, str] = {}
@@ -183,7 +185,8 @@ def _options() -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/servers"), help="Folder for JSON, plots and logs; repeats in it count."
     )
     parser.add_argument("--seconds", type=float, default=8.0, help="Length of each load.")
-    parser.add_argument("--only", action="append", help="A server's name as in the table; may be repeated.")
+    names = [server.name for server in SERVERS]
+    parser.add_argument("--only", action="append", choices=names, help="A server; may be repeated.")
     return parser.parse_args()
 
 

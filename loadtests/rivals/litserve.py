@@ -1,20 +1,21 @@
 """LitServe: ZeroMQ queues, no batch delay, base64 in JSON as in its own benchmark; `timeout` for the deadline."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import litserve
 
-from loadtests.device import MAX_BATCH, SleepingDevice
 from loadtests.loopback import HOST
-from loadtests.rivals.options import parse
+from loadtests.rivals.options import inherited, parse
+from loadtests.rivals.work import load
 
 
-class FakeModel(litserve.LitAPI):
-    """Answers with the size of the batch that a photo was in."""
+class Model(litserve.LitAPI):
+    """JPEG in, what the work makes of it out."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 (LitServe's signature)
-        self.sleeping = SleepingDevice()
+        self.work = load(inherited())
 
     def decode_request(self, request: dict[str, str]) -> bytes:
         return base64.b64decode(request["image"])
@@ -22,23 +23,22 @@ class FakeModel(litserve.LitAPI):
     def batch(self, inputs: list[bytes]) -> list[bytes]:
         return inputs
 
-    def predict(self, x: list[bytes]) -> list[int]:
-        self.sleeping.run(len(x))
-        return [len(x)] * len(x)
+    def predict(self, x: list[bytes]) -> Sequence[bytes]:
+        return self.work.run(x)
 
-    def unbatch(self, output: list[int]) -> list[int]:
+    def unbatch(self, output: Sequence[bytes]) -> Sequence[bytes]:
         return output
 
-    def encode_response(self, output: int) -> dict[str, Any]:
-        return {"batch": output}
+    def encode_response(self, output: bytes) -> dict[str, Any]:
+        return {"labels": base64.b64encode(output).decode()}
 
 
 def main() -> None:
     options = parse()
     server = litserve.LitServer(
-        FakeModel(max_batch_size=MAX_BATCH, batch_timeout=0.0),
+        Model(max_batch_size=options.batch, batch_timeout=0.0),
         accelerator="cpu",
-        workers_per_device=1,
+        workers_per_device=options.workers,
         fast_queue=True,
         timeout=options.wait_seconds or 30,
     )

@@ -1,29 +1,36 @@
 """MLServer: in one process, its adaptive batches after at most 5 ms, base64 in JSON. It knows no deadline."""
 
 import asyncio
+import base64
 
 import mlserver
 from mlserver.settings import ModelParameters
-from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
+from mlserver.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 
-from loadtests.device import MAX_BATCH, SleepingDevice
 from loadtests.loopback import HOST, free_port
-from loadtests.rivals.options import parse
+from loadtests.rivals import work
+from loadtests.rivals.options import inherited, parse
 
 BATCH_DELAY_SECONDS = 0.005
 
 
-class FakeModel(mlserver.MLModel):
-    """Answers with the size of the batch that a photo was in."""
+class Model(mlserver.MLModel):
+    """JPEG in, what the work makes of it out."""
 
     async def load(self) -> bool:
-        self.sleeping = SleepingDevice()
+        self.work = work.load(inherited())
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        photos = payload.inputs[0].shape[0]
-        await asyncio.to_thread(self.sleeping.run, photos)
-        output = ResponseOutput(name="batch", shape=[photos, 1], datatype="INT64", data=[photos] * photos)
+        photos = [base64.b64decode(photo) for photo in payload.inputs[0].data]
+        answers = await asyncio.to_thread(self.work.run, photos)
+        output = ResponseOutput(
+            name="labels",
+            shape=[len(photos), 1],
+            datatype="BYTES",
+            parameters=Parameters(content_type="base64"),
+            data=[base64.b64encode(answer).decode() for answer in answers],
+        )
         return InferenceResponse(model_name=self.name, outputs=[output])
 
 
@@ -34,15 +41,16 @@ async def serve() -> None:
         http_port=options.port,
         grpc_port=free_port(),
         metrics_endpoint=None,
-        parallel_workers=0,
+        # Processes beside the server's own, where one would not do.
+        parallel_workers=options.workers if options.workers > 1 else 0,
         debug=False,
         load_models_at_startup=False,
     )
     server = mlserver.MLServer(settings)
     model = mlserver.ModelSettings(
         name="fake",
-        implementation=FakeModel,
-        max_batch_size=MAX_BATCH,
+        implementation=Model,
+        max_batch_size=options.batch,
         max_batch_time=BATCH_DELAY_SECONDS,
         parameters=ModelParameters(version="1"),
     )

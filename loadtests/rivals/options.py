@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from loadtests.device import CEILING, MAX_BATCH, batch_seconds
 
@@ -15,11 +17,18 @@ class Options:
     """deadline_ms: of every request, for servers that can be told; None for their default.
 
     capacity: small photos a second that this server was seen to answer, which sizes what it lets in.
+    work: what is done with a batch (work.py), of the network `model`. workers: processes. batch: its most photos.
+    packages: the folder with PyTorch and what else our engine needs.
     """
 
     port: int
     deadline_ms: int | None = None
     capacity: float = CEILING
+    work: Literal["sleep", "plain", "engine"] = "sleep"
+    model: str = ""
+    workers: int = 1
+    batch: int = MAX_BATCH
+    packages: str = ""
 
     @property
     def deadline_seconds(self) -> float | None:
@@ -38,20 +47,20 @@ class Options:
     @property
     def arguments(self) -> list[str]:
         """As `parse` takes them."""
-        deadline = [] if self.deadline_ms is None else ["--deadline-ms", str(self.deadline_ms)]
-        return [str(self.port), *deadline, "--capacity", str(self.capacity)]
+        return [f"--{field.name}={value}" for field in fields(self) if (value := getattr(self, field.name)) is not None]
 
 
 def parse() -> Options:
     """From the command line; worker processes that are started anew find it in the environment."""
-    os.environ[_VARIABLE] = " ".join(sys.argv[1:])
+    os.environ[_VARIABLE] = shlex.join(sys.argv[1:])
     return inherited()
 
 
 def inherited() -> Options:
     """What `parse` saw, in this process or in a parent."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
-    parser.add_argument("--deadline-ms", type=int)
-    parser.add_argument("--capacity", type=float, default=CEILING)
-    return Options(**vars(parser.parse_args(os.environ[_VARIABLE].split())))
+    for name, kind in {"port": int, "deadline_ms": int, "capacity": float, "workers": int, "batch": int}.items():
+        parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS)
+    for name in ("work", "model", "packages"):
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS)
+    return Options(**vars(parser.parse_args(shlex.split(os.environ[_VARIABLE]))))

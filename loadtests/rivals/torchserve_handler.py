@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from device import SleepingDevice  # packed beside this file, into the archive
+from loadtests.rivals.options import inherited
+from loadtests.rivals.work import load
 
 
 class Handler:
-    """Answers with the size of the batch that a photo was in."""
+    """JPEG in, what the work makes of it out."""
 
     def initialize(self, context: Any) -> None:  # noqa: ARG002 (TorchServe's signature)
-        self.sleeping = SleepingDevice()
+        self.work = load(inherited())
 
-    def handle(self, data: list[dict[str, Any]], context: Any) -> list[dict[str, int]]:  # noqa: ARG002
-        self.sleeping.run(len(data))
-        return [{"batch": len(data)} for _ in data]
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:  # noqa: ARG002
+        return list(self.work.run([bytes(call["body"]) for call in data]))

@@ -23,7 +23,7 @@ class SleepingHandler:
         requests = [unpack_request(call["body"]) for call in data]
         photos = [[decode(bytes(p.body), max_pixels=r.max_pixels) for p in r.photos] for r in requests]
         self._device.run(len([*chain(*photos)]))
-        return [pack_response(Response([_blank(photo) for photo in batch], 0.0)) for batch in photos]
+        return [pack_response(Response([_blank(photo) for photo in batch], 0.0, "eager")) for batch in photos]
 
 
 def _blank(photo: Any) -> Labelled:

@@ -79,7 +79,7 @@ class Handler:
         self._log(request, started, "labelled")
         if self.tracing:
             self.tracing.add(request, self._model, stages)
-        return pack_response(Response(results, time.perf_counter() - started))
+        return pack_response(Response(results, time.perf_counter() - started, self._engine.network.kind))
 
     def read(self, photo: EncodedPhoto, max_pixels: int) -> NDArray[np.uint8]:
         """Pixels (H x W x 3, RGB) of what travelled. Raises ImageError."""

@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +62,14 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One result a photo, in their order. run_seconds: from the request's arrival at the handler to here."""
+    """One result a photo, in their order. run_seconds: from the request's arrival at the handler to here.
+
+    engine: what the network ran in.
+    """
 
     results: Sequence[Labelled | Unreadable]
     run_seconds: float
+    engine: Literal["eager", "compiled"]
 
 
 def pack_request(request: Request) -> bytes:
@@ -96,7 +100,8 @@ def pack_response(response: Response) -> bytes:
         planes = [] if result.confidence is None else [np.ascontiguousarray(result.confidence).data.cast("B")]
         results.append({"size": result.labels.shape, "runs": len(labels) == 2, "confidence": bool(planes)})
         parts += [result.pixels.astype("<i8").tobytes(), *labels, *planes]
-    return _pack({"results": results, "run_us": round(response.run_seconds * 1e6)}, parts)
+    header = {"results": results, "run_us": round(response.run_seconds * 1e6), "engine": response.engine}
+    return _pack(header, parts)
 
 
 def unpack_response(body: bytes) -> Response:
@@ -122,7 +127,7 @@ def _response(header: Mapping[str, Any], parts: list[memoryview]) -> Response:
         flat = np.repeat(values, np.frombuffer(next(left), "<u4")) if result["runs"] else values
         confidence = np.frombuffer(next(left), np.uint8).reshape(height, width) if result["confidence"] else None
         results.append(Labelled(flat.reshape(height, width), pixels, confidence))
-    return Response(results, header["run_us"] / 1e6)
+    return Response(results, header["run_us"] / 1e6, header["engine"])
 
 
 def _pack_labels(labels: NDArray[np.uint8]) -> list[bytes]:

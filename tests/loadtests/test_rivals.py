@@ -41,9 +41,9 @@ def test_the_whole_photo_is_posted(rival: Rival) -> None:
 
 
 def test_a_command_carries_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = Options(1234, 500, 100.5)
+    options = Options(1234, 500, 100.5, work="engine", model="a@1", workers=2, batch=4, packages="/with a space")
     command = RIVALS[0].command(options)
-    assert list(command[1:4]) == ["-m", "loadtests.rivals.litserve", "1234"]
+    assert list(command[1:4]) == ["-m", "loadtests.rivals.litserve", "--port=1234"]
     monkeypatch.setenv("LOADTESTS_OPTIONS", "")
     monkeypatch.setattr(sys, "argv", list(command[2:]))
     assert parse() == inherited() == options

@@ -44,7 +44,7 @@ class TorchServeBackend:
         for worker in self._following:
             for model in worker.status.models if worker.status else ():
                 if model.state == "ready":
-                    info = _info(model)
+                    info = self._info(model)
                     found[model.name, model.version] = info
                     self._geometry[info.id] = model
         return [found[key] for key in sorted(found)]
@@ -92,17 +92,18 @@ class TorchServeBackend:
                 self._following[worker] = asyncio.create_task(worker.follow())
             await asyncio.sleep(_DISCOVER_SECONDS)
 
-
-def _info(model: ModelStatus) -> ModelInfo:
-    return ModelInfo(
-        name=model.name,
-        version=model.version,
-        label_set=model.label_set,
-        input_size=model.input_size,
-        long_side=model.long_side,
-        licence=model.licence,
-        data=model.data,
-        scores=model.scores,
-        sha256=model.sha256,
-        engine="eager",
-    )
+    def _info(self, model: ModelStatus) -> ModelInfo:
+        """Compiled is a model that every worker has compiled: the one that has not is the one to look at."""
+        engines = {worker.engines.get(f"{model.name}@{model.version}", "compiled") for worker in self._following}
+        return ModelInfo(
+            name=model.name,
+            version=model.version,
+            label_set=model.label_set,
+            input_size=model.input_size,
+            long_side=model.long_side,
+            licence=model.licence,
+            data=model.data,
+            scores=model.scores,
+            sha256=model.sha256,
+            engine="eager" if "eager" in engines else "compiled",
+        )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Container, Sequence
+from typing import Literal
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -15,7 +16,7 @@ from models.torchserve.status import ModelStatus, WorkerStatus
 from models.torchserve.wire import EncodedPhoto, Request, pack_request
 from service.backends.base import BatchKey, DeviceLost, Segmentation
 from service.backends.base import EncodedPhoto as Photo
-from service.backends.torchserve.calls import call, outcomes, pack
+from service.backends.torchserve.calls import CannotLabel, call, outcomes, pack
 
 logger = logging.getLogger("segserve")
 
@@ -35,7 +36,7 @@ _PROBE_SIDE = 32
 
 
 class Worker:
-    """In service from its first good look on, until a look or a call fails; then again once a probe is answered."""
+    """In service once it has answered a probe, until a look or a call fails; then again after another probe."""
 
     def __init__(
         self, address: str, client: aiohttp.ClientSession, max_pixels: int, on_change: Callable[[], None]
@@ -45,9 +46,11 @@ class Worker:
         self.status: WorkerStatus | None = None
         self.metrics = ""
         self.in_service = False
+        self.engines: dict[str, Literal["eager", "compiled"]] = {}
+        """What its models, by id, were last seen to run in."""
         self._slots: list[Slot] = []
         self._wake = asyncio.Event()
-        self._suspect = False
+        self._suspect = True
 
     @property
     def slots(self) -> "Sequence[Slot]":
@@ -78,6 +81,12 @@ class Worker:
         self._set(in_service=False)
         self._wake.set()
 
+    def ran_in(self, model: str, engine: Literal["eager", "compiled"]) -> None:
+        """Note what a model was seen to run in."""
+        if self.engines.get(model) != engine:
+            self.engines[model] = engine
+            self._on_change()
+
     async def follow(self) -> None:
         """Look at it again and again, until cancelled."""
         back_off = _FIRST_BACK_OFF
@@ -85,7 +94,7 @@ class Worker:
             well = await self._look() and (not self._suspect or await self._probe())
             if well:
                 if self._suspect:
-                    logger.info("worker %s is back in service", self.address)
+                    logger.info("worker %s is in service", self.address)
                 self._suspect = False
                 back_off = _FIRST_BACK_OFF
             elif self.in_service:
@@ -127,8 +136,9 @@ class Worker:
         try:
             async with asyncio.timeout(_PROBE_PATIENCE):
                 for model in self.ready_models:
-                    await call(self.client, self.url(model.name, str(model.version)), _probe_body())
-        except (DeviceLost, TimeoutError):
+                    response = await call(self.client, self.url(model.name, str(model.version)), _probe_body())
+                    self.ran_in(f"{model.name}@{model.version}", response.engine)
+        except (CannotLabel, DeviceLost, TimeoutError):
             return False
         return True
 
@@ -173,6 +183,7 @@ class Slot:
             worker.lose(str(loss))
             raise
         self._learn(cost, time.perf_counter() - started, response.run_seconds)
+        worker.ran_in(key.model, response.engine)
         return outcomes(response)
 
     def _patience(self, cost: int) -> float:

@@ -64,8 +64,10 @@ def request(*bodies: bytes, confidence: bool = False) -> dict[str, bytearray]:
 def test_labels_are_the_engines(handler: Handler, engine: Engine, checkpoint_dir: Path) -> None:
     body = photos.oriented(photos.street(90, 130), 6, "JPEG")
     [answer] = handler.handle([request(body, confidence=True)], Context(checkpoint_dir))
-    [result] = unpack_response(answer).results
+    response = unpack_response(answer)
+    [result] = response.results
     [expected] = engine.run([decode(body, max_pixels=10**6)], confidence=True, long_side=160)
+    assert response.engine == engine.network.kind == "compiled"
     assert isinstance(result, Labelled)
     assert expected.confidence is not None
     assert result.confidence is not None

@@ -42,8 +42,8 @@ def test_a_request_arrives_as_it_was_sent(photos: list[EncodedPhoto], long_side:
 def test_labels_arrive_as_they_were_sent(maps: list[Any], confidence: bool) -> None:
     sent: list[Labelled | Unreadable] = [labelled(m, confidence=confidence) for m in maps]
     sent.insert(len(sent) // 2, Unreadable("DamagedImage", "It ends early."))
-    arrived = unpack_response(pack_response(Response(sent, 0.25)))
-    assert arrived.run_seconds == 0.25
+    arrived = unpack_response(pack_response(Response(sent, 0.25, "compiled")))
+    assert (arrived.run_seconds, arrived.engine) == (0.25, "compiled")
     for one, other in zip(sent, arrived.results, strict=True):
         if isinstance(one, Unreadable):
             assert other == one
@@ -61,9 +61,9 @@ def test_labels_arrive_as_they_were_sent(maps: list[Any], confidence: bool) -> N
 def test_large_areas_take_few_bytes_and_noise_takes_no_more_than_itself() -> None:
     flat = np.zeros((1000, 1000), np.uint8)
     flat[500:] = 3
-    assert len(pack_response(Response([labelled(flat, confidence=False)], 0))) < 400
+    assert len(pack_response(Response([labelled(flat, confidence=False)], 0, "eager"))) < 400
     noise = np.random.default_rng(0).integers(0, 11, (1000, 1000), np.uint8)
-    assert len(pack_response(Response([labelled(noise, confidence=False)], 0))) < noise.size + 400
+    assert len(pack_response(Response([labelled(noise, confidence=False)], 0, "eager"))) < noise.size + 400
 
 
 @pytest.mark.parametrize("cut", [0, 3, 20, -1])

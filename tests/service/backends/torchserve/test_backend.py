@@ -134,6 +134,13 @@ async def test_the_workers_health_and_torchserves_metrics_are_shown(served: Gate
     assert f'worker="{worker.url}"' in (await shown()).split("ts_inference_requests_total{")[1].splitlines()[0]
 
 
+async def test_what_engine_the_workers_run_is_known_before_the_first_photo(gateway_of: StartGateway) -> None:
+    async with gateway_of() as served:
+        metrics = (await served.client.get("/metrics")).text
+    [model] = [line for line in metrics.splitlines() if line.startswith("segserve_model_info{")]
+    assert 'engine="compiled"' in model
+
+
 async def test_models_and_versions_come_and_go_without_a_restart(
     gateway_of: StartGateway, worker: WorkerProcess, checkpoint_dir: Path
 ) -> None:
