@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -12,13 +13,15 @@ import uvloop
 
 from loadtests.client import closed_loop, open_loop
 from loadtests.device import CEILING, MAX_BATCH
-from loadtests.fake_device import BATCH_PIXELS
 from loadtests.loopback import free_port
 from loadtests.medians import medians
+from loadtests.photos import SMALL_HEIGHT, SMALL_WIDTH
 from loadtests.process import running
 from loadtests.requests import small_mix
 from loadtests.summary import summarise
 from loadtests.workers import variant
+from models.engine.geometry import input_size
+from models.weights.library import find
 from worker.settings import WorkerSettings
 
 LOW = 0.2
@@ -54,7 +57,7 @@ async def served(folder: Path, design: str, gateways: int) -> AsyncIterator[list
                 "port": port,
                 "backend": "torchserve",
                 "workers-at": f"http://127.0.0.1:{settings.port}",
-                "batch-pixels": 1 if batching else BATCH_PIXELS,
+                "batch-pixels": 1 if batching else _batch_pixels(),
                 "log-level": "warning",
             }
             command = [python, "-m", "cli", "serve", *(f"--{name}={value}" for name, value in options.items())]
@@ -63,6 +66,13 @@ async def served(folder: Path, design: str, gateways: int) -> AsyncIterator[list
             )
             ports.append(port)
         yield ports
+
+
+def _batch_pixels() -> int:
+    """That make batches of at most MAX_BATCH small photos, of the default model, which enlarges them."""
+    own = find("eseg-lite-s").card.preprocessing
+    size = input_size(SMALL_HEIGHT, SMALL_WIDTH, long_side=own.long_side, grid=own.grid, enlarge=own.enlarge)
+    return MAX_BATCH * size.padded_height * size.padded_width
 
 
 async def measure(folder: Path, design: str, gateways: int, seconds: float) -> dict[str, float | None]:
@@ -94,6 +104,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=DESIGNS, help="of the designs; all by default")
     parser.add_argument("--gateways", type=int, action="append", help="how many; 1 and then 3 by default")
     options = parser.parse_args()
+    # As Ctrl-C: the servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = options.only or list(DESIGNS)
     runs: dict[tuple[str, int], list[dict[str, float | None]]] = {}
     with tempfile.TemporaryDirectory() as name:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", action="append", choices=SERVERS, help="all by default")
     options = parser.parse_args()
+    # As Ctrl-C: the servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rates: dict[tuple[tuple[int, int], str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.repeat):
