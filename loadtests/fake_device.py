@@ -1,6 +1,7 @@
 """A backend whose one device sleeps instead of computing, so that a load test shows the service and not the network."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from loadtests.device import MAX_BATCH, SleepingDevice
 from loadtests.photos import SMALL_HEIGHT, SMALL_WIDTH
 from models import labelsets
 from models.engine.geometry import input_size
-from service.backends.base import BatchKey, ModelInfo, Photo, Segmentation
+from service.backends.base import BatchKey, ModelInfo, Photo, Ran
 
 LABEL_SET = "camvid11"
 SMALL_PIXELS = SMALL_HEIGHT * SMALL_WIDTH
@@ -54,18 +55,21 @@ class FakeDevice:
     kind = "fake"
     models = (MODEL.id,)
     delay = 0.0
+    ahead = 0.0
 
     def __init__(self) -> None:
         self._device = SleepingDevice()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fake")
         self._classes = len(labelsets.load(LABEL_SET).classes)
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         units = len(photos) * key.cost / SMALL_PIXELS
         if units > MAX_BATCH and len(photos) > 1:
             raise ValueError(f"{units:g} small photos' worth is more than a batch of {MAX_BATCH}")
+        started = time.perf_counter()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._device.run, units)
-        return [self._blank(photo, confidence=key.confidence) for photo in photos]
+        blanks = [self._blank(photo, confidence=key.confidence) for photo in photos]
+        return Ran(blanks, time.perf_counter() - started)
 
     def close(self) -> None:
         """Wait for the batch that runs."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -105,7 +104,6 @@ class Roster:
         measured = []
         for photos in (1, min(_WARM_UP_PHOTOS, max(1, self._batch_cost // key.cost))):
             await device.run(key, [photo] * photos)
-            started = time.perf_counter()
-            await device.run(key, [photo] * photos)
-            measured.append((float(key.cost * photos), max(0.0, time.perf_counter() - started - device.delay)))
+            ran = await device.run(key, [photo] * photos)
+            measured.append((float(key.cost * photos), ran.seconds))
         self._latencies.prime((device.kind, model.id), (key.height, key.width), *measured)

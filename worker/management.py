@@ -70,7 +70,7 @@ class Management:
         except NoAnswer:
             return False
 
-    async def register(self, archive: str, name: str, version: int, slots: int, stall_s: int) -> None:
+    async def register(self, archive: str, name: str, slots: int, stall_s: int) -> None:
         """Load an archive of the model store and wait until its processes are ready. Raises ModelRejected."""
         query: dict[str, str | int] = {
             "url": archive,
@@ -84,7 +84,6 @@ class Management:
         }
         answer = await self._ask("POST", self._management("/models"), params=query, seconds=LOAD_SECONDS + 10)
         if answer.status != 200:
-            await self.unregister(name, version, None)
             raise ModelRejected(_message(answer))
 
     async def unregister(self, name: str, version: int, other: int | None) -> None:

@@ -168,7 +168,7 @@ class Supervisor:
         try:
             path = self.folder / "models" / archive
             await asyncio.to_thread(write_archive, checkpoint, path, handler=self._handler)
-            await self.management.register(archive, name, version, self.slots, self._settings.stall_s)
+            await self.management.register(archive, name, self.slots, self._settings.stall_s)
             await self.management.try_out(name, version, checkpoint.card.input_size)
             model.load = await self.management.load(name, version)
             model.state = "ready"
@@ -176,6 +176,9 @@ class Supervisor:
         except (ModelRejected, WireError, *NoAnswer) as error:
             model.state, model.detail, model.since = "failed", str(error), time.monotonic()
             logger.error("%s@%d could not be loaded: %s", name, version, error)
+            # It may be registered, and hold memory, although it labels nothing.
+            with suppress(*NoAnswer):
+                await self._unregister(key)
         finally:
             # TorchServe has unpacked it.
             (self.folder / "models" / archive).unlink(missing_ok=True)
@@ -185,10 +188,14 @@ class Supervisor:
         if model.state == "ready":
             model.state = "leaving"
             await asyncio.sleep(_UNPUBLISHED_SECONDS)
-            others = [v for n, v in self._models if n == name and v != version]
-            await self.management.unregister(name, version, max(others, default=None))
+            await self._unregister(key)
         del self._models[key]
         logger.info("%s@%d is unloaded", name, version)
+
+    async def _unregister(self, key: ModelId) -> None:
+        name, version = key
+        others = [v for (n, v), m in self._models.items() if n == name and v != version and m.state == "ready"]
+        await self.management.unregister(name, version, max(others, default=None))
 
     async def _look(self) -> None:
         """Bring processes, queues and times up to date. What cannot be learned stays as it was."""

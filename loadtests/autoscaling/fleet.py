@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loadtests.virtual_time import now
-from service.backends.base import BatchKey, Photo
+from service.backends.base import BatchKey, Photo, Ran
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import Priority
@@ -43,13 +43,15 @@ class Worker:
     kind: str = "virtual"
     models: Container[str] = frozenset({KEY.model})
     delay: float = 0.0
+    ahead: float = 0.0
     busy_seconds: float = 0.0
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Any]:  # noqa: ARG002 (the protocol's)
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:  # noqa: ARG002 (the protocol's)
         seconds = batch_seconds(len(photos))
         await asyncio.sleep(seconds)
         self.busy_seconds += seconds
-        return [None] * len(photos)
+        results: list[Any] = [None] * len(photos)
+        return Ran(results, seconds)
 
 
 @dataclass

@@ -29,7 +29,7 @@ async def main(port: int, path: Path) -> None:
         management = Management(ports)
         while not await management.alive():  # noqa: ASYNC110 (it notifies nobody)
             await asyncio.sleep(0.1)
-        await management.register(archive, checkpoint.card.name, checkpoint.card.version, 1, STALL_SECONDS)
+        await management.register(archive, checkpoint.card.name, 1, STALL_SECONDS)
         await torchserve.wait()
     finally:
         await torchserve.kill()

@@ -72,8 +72,20 @@ class BatchKey:
         return self.height * self.width
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a batch.
+
+    results: one a photo, in order; of one that cannot be decoded, what `images` raises. seconds: how long the device
+    was busy with it, without its way there and back and its wait for other batches.
+    """
+
+    results: Sequence[Segmentation | Exception]
+    seconds: float
+
+
 class Device(Protocol):
-    """Runs one batch at a time. Devices of one kind are equally fast."""
+    """Runs one batch at a time, while one more may be on its way. Devices of one kind are equally fast."""
 
     @property
     def id(self) -> str: ...
@@ -89,8 +101,16 @@ class Device(Protocol):
         """Seconds that a batch given now waits on its way, for others that share the device among them."""
         ...
 
-    async def run(self, key: BatchKey, photos: Sequence[Any]) -> Sequence[Segmentation | Exception]:
-        """One result a photo, in order: of one that cannot be decoded, what `images` raises.
+    @property
+    def ahead(self) -> float:
+        """Seconds before an answer from which on the next batch may be given: it is there when the device frees.
+
+        At most `delay`; 0 for one that takes a batch only when it has answered the one before.
+        """
+        ...
+
+    async def run(self, key: BatchKey, photos: Sequence[Any]) -> Ran:
+        """Label a batch.
 
         photos: as `Backend.takes` says. Raises DeviceLost; whatever else it raises is put down to the photos, and the
         caller isolates the one at fault.

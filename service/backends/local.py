@@ -13,11 +13,11 @@ import numpy as np
 from prometheus_client import Metric
 
 from models.engine.background import BackgroundError, compile_in_background
-from models.engine.engine import Engine, Segmentation
+from models.engine.engine import Engine
 from models.engine.loading import Checkpoint, compilable, compiled, library, load_engine
 from models.engine.network import Network
 from models.engine.sharing import engine_threads, limit_threads
-from service.backends.base import BatchKey, ModelInfo, Photo
+from service.backends.base import BatchKey, ModelInfo, Photo, Ran
 
 logger = logging.getLogger("segserve")
 T = TypeVar("T")
@@ -104,6 +104,7 @@ class LocalDevice:
     """A thread of this process with an engine for each model. threads: its share of the cores."""
 
     delay = 0.0
+    ahead = 0.0
 
     def __init__(self, number: int, engines: dict[str, Engine], threads: int) -> None:
         self.engines = engines
@@ -115,11 +116,12 @@ class LocalDevice:
     def models(self) -> Container[str]:
         return self.engines.keys()
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        engine = self.engines[key.model]
-        return await self._in_thread(
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
+        engine, started = self.engines[key.model], time.perf_counter()
+        results = await self._in_thread(
             lambda: engine.run(photos, confidence=key.confidence, long_side=key.long_side),
         )
+        return Ran(results, time.perf_counter() - started)
 
     async def replace(self, model: str, network: Network, size: tuple[int, int]) -> None:
         """Let the model's engine run `network` from the next batch on."""

@@ -105,21 +105,28 @@ class Admission:
 
     def _work(self, key: BatchKey, photos: int) -> float:
         full, rest = divmod(photos, self._batch_size(key))
-        seconds = full * self._device_seconds(key, self._batch_size(key)) if full else 0.0
-        return seconds + (self._device_seconds(key, rest) if rest else 0.0)
+        seconds = full * self._occupied_seconds(key, self._batch_size(key)) if full else 0.0
+        return seconds + (self._occupied_seconds(key, rest) if rest else 0.0)
 
     def _share(self, key: BatchKey) -> float:
         """Device seconds of one photo in a full batch."""
-        return self._device_seconds(key, self._batch_size(key)) / self._batch_size(key)
+        return self._occupied_seconds(key, self._batch_size(key)) / self._batch_size(key)
 
     def _batch_size(self, key: BatchKey) -> int:
         return max(1, self._batch_cost // key.cost)
 
     def _device_seconds(self, key: BatchKey, photos: int) -> float:
-        """Mean over the devices."""
+        """From a batch's start to its answer; mean over the devices."""
+        return self._mean_seconds(key, photos, lambda device: device.delay)
+
+    def _occupied_seconds(self, key: BatchKey, photos: int) -> float:
+        """From a batch's start to that of the next; mean over the devices."""
+        return self._mean_seconds(key, photos, lambda device: device.delay - device.ahead)
+
+    def _mean_seconds(self, key: BatchKey, photos: int, besides: Callable[[Device], float]) -> float:
         bucket = (key.height, key.width)
         times = [
-            d.delay + self._latencies.predict((d.kind, key.model), bucket, key.cost * photos)
+            besides(d) + self._latencies.predict((d.kind, key.model), bucket, key.cost * photos)
             for d in self._devices()
             if key.model in d.models
         ]

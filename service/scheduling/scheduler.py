@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from service.backends.base import BatchKey, Device, DeviceLost, EncodedPhoto, Photo
 from service.scheduling.job import Job, Result, Ticket
 from service.scheduling.latency import LatencyModel
+from service.scheduling.occupancy import Occupancy
 from service.scheduling.queue import Queue
 from service.scheduling.sojourn import SojournGuard
 from service.telemetry.metrics import Metrics
@@ -34,9 +35,7 @@ class Scheduler:
         """batch_cost: a photo that costs more still goes, alone. latencies: learns how long devices take."""
         self._batch_cost, self._latencies, self._metrics, self._clock = batch_cost, latencies, metrics, clock
         self._queue = Queue()
-        self._devices: list[Device] = []
-        self._idle: list[Device] = []
-        self._free_at: dict[str, float] = {}
+        self._occupancy = Occupancy(self._dispatch, clock)
         self._retries: deque[Job] = deque()
         self._abandoned = False
         self._running: dict[asyncio.Task[None], list[Job]] = {}
@@ -44,27 +43,22 @@ class Scheduler:
 
     @property
     def devices(self) -> Sequence[Device]:
-        return self._devices
+        return self._occupancy.devices
 
     def busy_until(self) -> float:
         """When the first device is predicted to be free, on the clock; in the past if one is."""
-        return min((self._free_at.get(device.id, 0.0) for device in self._devices), default=0.0)
+        return self._occupancy.free_from()
 
     def attach(self, device: Device) -> None:
         """Take a device into service."""
-        self._devices.append(device)
+        self._occupancy.attach(device)
         self._metrics.devices.labels(device.kind).inc()
-        # One that was detached and comes back may still run a batch.
-        if device.id not in self._free_at:
-            self._idle.append(device)
         self._dispatch()
 
     def detach(self, device: Device) -> None:
         """Give a device no more batches; one that it runs is still waited for."""
-        self._devices.remove(device)
+        self._occupancy.detach(device)
         self._metrics.devices.labels(device.kind).dec()
-        if device in self._idle:
-            self._idle.remove(device)
 
     async def run(self, ticket: Ticket, photo: Photo | EncodedPhoto) -> Result:
         """Queue a photo and wait for its result; cancel, at a deadline say, to take it back.
@@ -101,10 +95,10 @@ class Scheduler:
     def _dispatch(self) -> None:
         self._prune()
         now = self._clock()
-        while self._idle and (jobs := self._next_batch(now)):
-            device = self._fastest_idle(jobs[0].ticket.key, len(jobs))
-            self._idle.remove(device)
-            self._free_at[device.id] = now + self._predict(device, jobs[0].ticket.key, len(jobs))
+        while jobs := self._next_batch(now):
+            device = self._fastest(jobs)
+            suspect = jobs[0].retried
+            self._occupancy.take(device, self._predict(device, jobs[0].ticket.key, len(jobs)), alone=suspect)
             for job in jobs:
                 job.ticket.dispatched = True
                 self.guard.observe(now, now - job.ticket.start)
@@ -115,25 +109,31 @@ class Scheduler:
 
     def _next_batch(self, now: float) -> list[Job]:
         """Photos whose device was lost go first and alone: one of them may be what it died of."""
+        idle, free = self._occupancy.idle, self._occupancy.free
         for job in tuple(self._retries):
             if job.future.done():
                 self._retries.remove(job)
-            elif self._can_run(job.ticket.key.model):
+            elif any(job.ticket.key.model in device.models for device in idle):
                 self._retries.remove(job)
                 return [job]
-        return self._queue.pop_batch(now, self._batch_cost, self._can_run)
+        if not free:
+            return []
+        return self._queue.pop_batch(
+            now, self._batch_cost, lambda model: any(model in device.models for device in free)
+        )
 
-    def _can_run(self, model: str) -> bool:
-        return any(model in device.models for device in self._idle)
+    def _fastest(self, jobs: Sequence[Job]) -> Device:
+        """An idle one, if there is: of another it is not known for sure when it ends."""
+        key = jobs[0].ticket.key
+        for devices in (self._occupancy.idle, self._occupancy.free):
+            if hosts := [device for device in devices if key.model in device.models]:
+                return min(hosts, key=lambda device: self._predict(device, key, len(jobs)))
+        raise LookupError(f"no device is free for {key.model}")
 
     def _measure_queue(self) -> None:
         waiting = [job.ticket.key.cost for job in self._queue]
         self._metrics.queue_photos.set(len(waiting))
         self._metrics.queue_pixels.set(sum(waiting))
-
-    def _fastest_idle(self, key: BatchKey, photos: int) -> Device:
-        hosts = (device for device in self._idle if key.model in device.models)
-        return min(hosts, key=lambda device: self._predict(device, key, photos))
 
     def _predict(self, device: Device, key: BatchKey, photos: int) -> float:
         return device.delay + self._latencies.predict(
@@ -145,9 +145,7 @@ class Scheduler:
             outcomes = await self._run_isolated(device, jobs)
         except DeviceLost as loss:
             outcomes = self._retry(jobs, loss)
-        self._free_at.pop(device.id, None)
-        if device in self._devices:
-            self._idle.append(device)
+        self._occupancy.release(device)
         # First the device, then whoever waits for what it made: it must not idle while answers are written.
         self._dispatch()
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -179,11 +177,11 @@ class Scheduler:
         Raises DeviceLost.
         """
         key = jobs[0].ticket.key
-        started, delay = self._clock(), device.delay
+        started = self._clock()
         try:
-            segmentations = await device.run(key, [job.photo for job in jobs])
-            if len(segmentations) != len(jobs):
-                raise RuntimeError(f"{device.id} answered {len(jobs)} photos with {len(segmentations)} results")
+            ran = await device.run(key, [job.photo for job in jobs])
+            if len(ran.results) != len(jobs):
+                raise RuntimeError(f"{device.id} answered {len(jobs)} photos with {len(ran.results)} results")
         except DeviceLost:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -195,12 +193,10 @@ class Scheduler:
                 return [failure]
         else:
             seconds = self._clock() - started
-            self._learn(device, key, len(jobs), max(seconds - delay, seconds / 10))
+            self._learn(device, key, len(jobs), ran.seconds)
             return [
-                segmentation
-                if isinstance(segmentation, Exception)
-                else Result(segmentation, started - job.submitted, seconds)
-                for job, segmentation in zip(jobs, segmentations, strict=True)
+                result if isinstance(result, Exception) else Result(result, started - job.submitted, seconds)
+                for job, result in zip(jobs, ran.results, strict=True)
             ]
         middle = len(jobs) // 2
         first = await self._run_isolated(device, jobs[:middle])
@@ -214,7 +210,7 @@ class Scheduler:
         self._metrics.batch_photos.labels(key.model).observe(photos)
         self._metrics.batch_fill.labels(key.model).observe(photos / size)
         self._metrics.device_seconds.labels(device.kind, key.model).observe(seconds)
-        self._metrics.capacity.labels(key.model).set(len(self._devices) * key.cost * size / full)
+        self._metrics.capacity.labels(key.model).set(len(self.devices) * key.cost * size / full)
 
 
 def _is_cancelled() -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prometheus_client import Metric
 
 from models.engine.geometry import input_size
-from service.backends.base import BatchKey, ModelInfo, Photo, Segmentation
+from service.backends.base import BatchKey, ModelInfo, Photo, Ran, Segmentation
 
 CLASSES = 11
 
@@ -58,20 +58,23 @@ class FakeDevice:
     running: int = 0
     models: Container[str] = field(default_factory=lambda: Everything())
     delay: float = 0.0
+    ahead: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        assert self.running == 0, f"{self.id} was given a second batch"
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
+        assert self.running <= bool(self.ahead), f"{self.id} was given one batch too many"
         self.running += 1
         self.batches.append((key, list(photos)))
+        started = asyncio.get_running_loop().time()
         try:
             await asyncio.sleep(self.seconds)
             await self.gate.wait()
             if any(self.fails_on(photo) for photo in photos):
                 raise RuntimeError("out of paint")
-            return self.spoil([fake_segmentation(photo, confidence=key.confidence) for photo in photos])
+            results = self.spoil([fake_segmentation(photo, confidence=key.confidence) for photo in photos])
+            return Ran(results, asyncio.get_running_loop().time() - started - self.delay)
         finally:
             self.running -= 1
 

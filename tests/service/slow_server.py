@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from service.app import create_app
-from service.backends.base import BatchKey, Photo, Segmentation
+from service.backends.base import BatchKey, Photo, Ran
 from service.server import Server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
@@ -18,7 +18,7 @@ class SlowDevice(FakeDevice):
 
     hangs = False
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         if any(photo.any() for photo in photos):
             wait = asyncio.to_thread(time.sleep, self.seconds) if self.hangs else asyncio.sleep(self.seconds)
             await wait

@@ -1,4 +1,4 @@
-"""The handler, with the faults that a request id asks for: crash, or sleep-SECONDS."""
+"""The handler, with the faults that a request id asks for: crash, or sleep-SECONDS; and version 9 labels nothing."""
 
 import os
 import time
@@ -17,4 +17,6 @@ class FaultyHandler(handler.Handler):
                     os._exit(139)
                 if photo.request_id.startswith("sleep-"):
                     time.sleep(float(photo.request_id.removeprefix("sleep-")))
+        if self._model.endswith("@9"):
+            raise RuntimeError("nine is no version")
         return super().handle(data, context)

@@ -58,7 +58,21 @@ class WorkerProcess:
 
     def python(self) -> psutil.Process:
         """A Python process of TorchServe."""
-        return next(member for member in self.family() if any("model_service_worker" in a for a in member.cmdline()))
+        return self._pythons()[0]
+
+    def python_processes(self) -> int:
+        """How many of those there are."""
+        return len(self._pythons())
+
+    def _pythons(self) -> list[psutil.Process]:
+        return [member for member in self.family() if any("model_service_worker" in a for a in _arguments(member))]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from images import encode_grey
 from models.torchserve.status import ModelStatus, WorkerStatus
 from models.torchserve.wire import EncodedPhoto, Request, pack_request
-from service.backends.base import BatchKey, DeviceLost, Segmentation
+from service.backends.base import BatchKey, DeviceLost, Ran
 from service.backends.base import EncodedPhoto as Photo
 from service.backends.torchserve.calls import CannotLabel, call, outcomes, pack
 
@@ -149,11 +149,12 @@ class Worker:
 
 
 class Slot:
-    """One call at a time, to whichever of the worker's processes is free."""
+    """One call at a time, to whichever of the worker's processes is free; and one that arrives when that ends."""
 
     def __init__(self, worker: Worker, number: int, kind: str) -> None:
         self._worker, self.kind = worker, kind
         self.id = f"{worker.address}/{number}"
+        self._calls = 0
         self._way_seconds = 0.0
         self._pixel_seconds = 0.0
 
@@ -165,7 +166,19 @@ class Slot:
     def delay(self) -> float:
         return self._way_seconds + self._worker.wait_seconds
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation | Exception]:
+    @property
+    def ahead(self) -> float:
+        return self._way_seconds
+
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
+        alone = not self._calls
+        self._calls += 1
+        try:
+            return await self._call(key, photos, alone=alone)
+        finally:
+            self._calls -= 1
+
+    async def _call(self, key: BatchKey, photos: Sequence[Photo], *, alone: bool) -> Ran:
         worker, cost = self._worker, key.cost * len(photos)
         if not worker.ready_models:
             raise DeviceLost(f"{self.id} went out of service")
@@ -182,17 +195,19 @@ class Slot:
         except DeviceLost as loss:
             worker.lose(str(loss))
             raise
-        self._learn(cost, time.perf_counter() - started, response.run_seconds)
+        self._learn(cost, time.perf_counter() - started, response.run_seconds, alone=alone)
         worker.ran_in(key.model, response.engine)
-        return outcomes(response)
+        return Ran(outcomes(response), response.run_seconds)
 
     def _patience(self, cost: int) -> float:
         if not self._pixel_seconds:
             return _FIRST_PATIENCE
         return max(_LEAST_PATIENCE, _PATIENCE * (self.delay + self._pixel_seconds * cost))
 
-    def _learn(self, cost: int, seconds: float, run_seconds: float) -> None:
+    def _learn(self, cost: int, seconds: float, run_seconds: float, *, alone: bool) -> None:
         self._pixel_seconds += (run_seconds / cost - self._pixel_seconds) * (_NEW if self._pixel_seconds else 1)
+        if not alone:
+            return  # It may have waited for the call before it.
         # What TorchServe's queue took is published; the way is the rest.
         way = max(0.0, seconds - run_seconds - self._worker.wait_seconds)
         self._way_seconds += (way - self._way_seconds) * (_NEW if self._way_seconds else 1)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from loadtests.virtual_time import now, run_virtually
-from service.backends.base import BatchKey, Photo, Segmentation
+from service.backends.base import BatchKey, Photo, Ran
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import BATCH_SHARE, Priority
@@ -45,11 +45,13 @@ class VirtualDevice:
 
     models = Everything()
     delay = 0.0
+    ahead = 0.0
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         hangs, self.hangs = self.hangs, 0.0
-        await asyncio.sleep(hangs + self.factor * batch_seconds(len(photos)))
-        return [fake_segmentation(photo, confidence=key.confidence) for photo in photos]
+        seconds = hangs + self.factor * batch_seconds(len(photos))
+        await asyncio.sleep(seconds)
+        return Ran([fake_segmentation(photo, confidence=key.confidence) for photo in photos], seconds)
 
 
 @dataclass(frozen=True)

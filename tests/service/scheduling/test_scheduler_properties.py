@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.virtual_time import now, run_virtually
-from service.backends.base import BatchKey, DeviceLost, Photo, Segmentation
+from service.backends.base import BatchKey, DeviceLost, Photo, Ran, Segmentation
 from service.scheduling.job import Result, Ticket
 from service.scheduling.latency import LatencyModel
 from service.scheduling.priority import Priority
@@ -103,25 +103,35 @@ class VirtualDevice:
     ends: list[tuple[Run, float]]
     """What comes of a batch, and the seconds that it takes a photo; they come round again."""
     models: Container[str]
+    ahead: float
     batches: int = 0
-    running: bool = False
+    running: int = 0
+    suspected: bool = False
+    """It runs a photo whose first device was lost."""
 
-    delay = 0.0
+    @property
+    def delay(self) -> float:
+        return self.ahead
 
-    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Sequence[Segmentation]:
-        self.watch.expect(not self.running, "a device was given two batches at once")
+    async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
+        self.watch.expect(self.running <= bool(self.ahead), "a device was given too many batches at once")
         numbers = [int(photo.flat[0]) for photo in photos]
+        suspected = any(self.watch.lost[number] for number in numbers)
+        self.watch.expect(not self.suspected, "a photo was sent after one that its device may die of")
+        self.watch.expect(not (suspected and self.running), "a suspect was sent after another photo")
+        self.suspected |= suspected
         self.watch.batch(key, numbers, self.models)
         end, seconds = self.ends[self.batches % len(self.ends)]
-        self.batches, self.running = self.batches + 1, True
+        self.batches, self.running = self.batches + 1, self.running + 1
         try:
             await asyncio.sleep(seconds * (1 + len(photos)))
-            return end([Labels(labels=number) for number in numbers])
+            return Ran(end([Labels(labels=number) for number in numbers]), seconds * (1 + len(photos)))
         except DeviceLost:
             self.watch.lost.update(numbers)
             raise
         finally:
-            self.running = False
+            self.running -= 1
+            self.suspected &= self.running > 0
 
 
 def well(results: list[Segmentation]) -> Sequence[Segmentation]:
@@ -163,23 +173,23 @@ ends = st.tuples(
     st.sampled_from([0.0, 0.02, 0.02, 0.3, 20.0]),
 )
 hosted = st.sampled_from([Everything(), {"a@1"}, {"b@1"}])
-devices = st.lists(st.tuples(st.lists(ends, min_size=1, max_size=6), hosted), min_size=1, max_size=3)
+aheads = st.sampled_from([0.0, 0.01, 0.1])
+devices = st.lists(st.tuples(st.lists(ends, min_size=1, max_size=6), hosted, aheads), min_size=1, max_size=3)
+Drawn = tuple[list[tuple[Run, float]], Container[str], float]
 
 
 @settings.get_profile("scheduler")
 @given(steps=steps, devices=devices)
 def test_every_photo_gets_its_own_answer_or_an_error(
-    steps: list[tuple[float, tuple[Any, ...]]], devices: list[tuple[list[tuple[Run, float]], Container[str]]]
+    steps: list[tuple[float, tuple[Any, ...]]], devices: list[Drawn]
 ) -> None:
     run_virtually(_play(steps, devices))
 
 
-async def _play(
-    steps: list[tuple[float, tuple[Any, ...]]], drawn: list[tuple[list[tuple[Run, float]], Container[str]]]
-) -> None:
+async def _play(steps: list[tuple[float, tuple[Any, ...]]], drawn: list[Drawn]) -> None:
     watch = Watch()
     scheduler = Scheduler(batch_cost=BATCH_COST, latencies=LatencyModel(1e-8, now), metrics=METRICS, clock=now)
-    devices = [VirtualDevice(f"device-{i}", f"kind-{i}", watch, ends, hosts) for i, (ends, hosts) in enumerate(drawn)]
+    devices = [VirtualDevice(f"device-{i}", f"kind-{i}", watch, *facts) for i, facts in enumerate(drawn)]
     # The first hosts every model, so that no photo can wait for ever.
     devices[0].models = Everything()
     scheduler.attach(devices[0])
@@ -208,7 +218,7 @@ async def _play(
             assert outcome.queue_seconds >= 0
         else:
             assert isinstance(outcome, BatchFailed | asyncio.CancelledError | TimeoutError), outcome
-    if all(end is well for ends, _ in drawn for end, _ in ends):
+    if all(end is well for ends, *_ in drawn for end, _ in ends):
         assert not any(isinstance(outcome, BatchFailed) for outcome in outcomes), "a photo failed for no reason"
     await scheduler.stop()
     assert not any(device.running for device in devices)

@@ -11,7 +11,7 @@ import torch
 
 from images import decode, decode_label_map
 from models.engine.engine import Engine
-from models.engine.loading import find, load_engine
+from models.engine.loading import find, load_engine, load_network
 from models.weights.checkpoint import save
 from models.zoo.registry import build
 from tests import photos
@@ -175,6 +175,25 @@ async def test_models_and_versions_come_and_go_without_a_restart(
         newer.unlink(missing_ok=True)
     worker.wait_until(lambda: [m.version for m in worker.status.models] == [1])
     assert (worker.java().pid, worker.status.restarts) == (java, 0)
+
+
+async def test_a_model_that_labels_nothing_is_never_published_and_leaves_nothing(
+    gateway_of: StartGateway, worker: WorkerProcess, checkpoint_dir: Path
+) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    broken = worker.model_dir / "tiny@9.safetensors"
+    save(load_network(checkpoint), checkpoint.card.model_copy(update={"version": 9}), broken)
+    try:
+        worker.wait_until(lambda: [m.state for m in worker.status.models] == ["ready", "failed"])
+        assert worker.status.models[1].detail
+        worker.wait_until(lambda: worker.python_processes() == 1)
+        async with gateway_of() as served:
+            [model] = (await served.client.get("/models")).json()
+            assert [version["version"] for version in model["versions"]] == ["1"]
+            assert (await served.segment(photos.png(photos.street(90, 130)))).headers["X-Model"] == "tiny@1"
+    finally:
+        broken.unlink()
+    worker.wait_until(lambda: [m.version for m in worker.status.models] == [1])
 
 
 async def test_several_gateways_share_a_worker(gateway_of: StartGateway) -> None:
