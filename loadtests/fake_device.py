@@ -55,7 +55,6 @@ class FakeDevice:
     kind = "fake"
     models = (MODEL.id,)
     delay = 0.0
-    ahead = 0.0
 
     def __init__(self) -> None:
         self._device = SleepingDevice()

@@ -43,7 +43,6 @@ class Worker:
     kind: str = "virtual"
     models: Container[str] = frozenset({KEY.model})
     delay: float = 0.0
-    ahead: float = 0.0
     busy_seconds: float = 0.0
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:  # noqa: ARG002 (the protocol's)

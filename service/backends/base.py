@@ -98,14 +98,9 @@ class Device(Protocol):
 
     @property
     def delay(self) -> float:
-        """Seconds that a batch given now waits on its way, for others that share the device among them."""
-        ...
+        """Seconds that a batch given now spends on its way there and back, and behind others that share the device.
 
-    @property
-    def ahead(self) -> float:
-        """Seconds before an answer from which on the next batch may be given: it is there when the device frees.
-
-        At most `delay`; 0 for one that takes a batch only when it has answered the one before.
+        That long before an answer is due, the next batch may be given: it is there when the device frees.
         """
         ...
 

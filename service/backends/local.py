@@ -104,7 +104,6 @@ class LocalDevice:
     """A thread of this process with an engine for each model. threads: its share of the cores."""
 
     delay = 0.0
-    ahead = 0.0
 
     def __init__(self, number: int, engines: dict[str, Engine], threads: int) -> None:
         self.engines = engines

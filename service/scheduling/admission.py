@@ -121,7 +121,7 @@ class Admission:
 
     def _occupied_seconds(self, key: BatchKey, photos: int) -> float:
         """From a batch's start to that of the next; mean over the devices."""
-        return self._mean_seconds(key, photos, lambda device: device.delay - device.ahead)
+        return self._mean_seconds(key, photos, lambda _: 0.0)
 
     def _mean_seconds(self, key: BatchKey, photos: int, besides: Callable[[Device], float]) -> float:
         bucket = (key.height, key.width)

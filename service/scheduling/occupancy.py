@@ -57,11 +57,11 @@ class Occupancy:
         """It gets a batch, whose answer is predicted to be here in `seconds`. alone: no other is sent before that."""
         self._batches[device.id] += 1
         self._ending.discard(device.id)
-        self._free_at[device.id] = self._clock() + seconds - device.ahead
+        self._free_at[device.id] = self._clock() + seconds - device.delay
         self._stop_timer(device)
-        if device.ahead and not alone:
+        if device.delay and not alone:
             loop = asyncio.get_running_loop()
-            self._timers[device.id] = loop.call_later(seconds - device.ahead, self._end, device)
+            self._timers[device.id] = loop.call_later(seconds - device.delay, self._end, device)
 
     def release(self, device: Device) -> None:
         """A batch of it has ended."""

@@ -58,13 +58,12 @@ class FakeDevice:
     running: int = 0
     models: Container[str] = field(default_factory=lambda: Everything())
     delay: float = 0.0
-    ahead: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
-        assert self.running <= bool(self.ahead), f"{self.id} was given one batch too many"
+        assert self.running <= bool(self.delay), f"{self.id} was given one batch too many"
         self.running += 1
         self.batches.append((key, list(photos)))
         started = asyncio.get_running_loop().time()

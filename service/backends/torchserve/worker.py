@@ -166,10 +166,6 @@ class Slot:
     def delay(self) -> float:
         return self._way_seconds + self._worker.wait_seconds
 
-    @property
-    def ahead(self) -> float:
-        return self._way_seconds
-
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         alone = not self._calls
         self._calls += 1

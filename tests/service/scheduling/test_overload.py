@@ -45,7 +45,6 @@ class VirtualDevice:
 
     models = Everything()
     delay = 0.0
-    ahead = 0.0
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         hangs, self.hangs = self.hangs, 0.0

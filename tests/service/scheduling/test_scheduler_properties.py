@@ -103,18 +103,14 @@ class VirtualDevice:
     ends: list[tuple[Run, float]]
     """What comes of a batch, and the seconds that it takes a photo; they come round again."""
     models: Container[str]
-    ahead: float
+    delay: float
     batches: int = 0
     running: int = 0
     suspected: bool = False
     """It runs a photo whose first device was lost."""
 
-    @property
-    def delay(self) -> float:
-        return self.ahead
-
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
-        self.watch.expect(self.running <= bool(self.ahead), "a device was given too many batches at once")
+        self.watch.expect(self.running <= bool(self.delay), "a device was given too many batches at once")
         numbers = [int(photo.flat[0]) for photo in photos]
         suspected = any(self.watch.lost[number] for number in numbers)
         self.watch.expect(not self.suspected, "a photo was sent after one that its device may die of")
@@ -173,8 +169,8 @@ ends = st.tuples(
     st.sampled_from([0.0, 0.02, 0.02, 0.3, 20.0]),
 )
 hosted = st.sampled_from([Everything(), {"a@1"}, {"b@1"}])
-aheads = st.sampled_from([0.0, 0.01, 0.1])
-devices = st.lists(st.tuples(st.lists(ends, min_size=1, max_size=6), hosted, aheads), min_size=1, max_size=3)
+delays = st.sampled_from([0.0, 0.01, 0.1])
+devices = st.lists(st.tuples(st.lists(ends, min_size=1, max_size=6), hosted, delays), min_size=1, max_size=3)
 Drawn = tuple[list[tuple[Run, float]], Container[str], float]
 
 
