@@ -4,7 +4,7 @@ from images.decode import decode
 from images.errors import DamagedImage, FormatNotAllowed, ImageError, NotAnImage, TooManyPixels
 from images.formats import ALLOWED_FORMATS
 from images.label_map import decode_label_map, encode_grey, encode_label_map
-from images.overlay import OVERLAY_MEDIA_TYPES, blend, encode_overlay
+from images.overlay import OVERLAY_MEDIA_TYPES, blend, check_overlay_size, encode_overlay
 from images.probe import ImageInfo, probe
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NotAnImage",
     "TooManyPixels",
     "blend",
+    "check_overlay_size",
     "decode",
     "decode_label_map",
     "encode_grey",

@@ -46,6 +46,13 @@ def blend(photo: NDArray[np.uint8], labels: NDArray[np.uint8], palette: bytes, a
     return blended
 
 
+def check_overlay_size(height: int, width: int, media_type: str) -> None:
+    """Raises TooManyPixels where an overlay of a height x width photo would not fit into a file of `media_type`."""
+    limit = _ENCODERS[media_type].longest_side
+    if max(height, width) > limit:
+        raise TooManyPixels(f"An overlay as {media_type} has at most {limit:,} pixels a side: ask for image/png.")
+
+
 def encode_overlay(
     photo: NDArray[np.uint8], labels: NDArray[np.uint8], palette: bytes, *, alpha: float, media_type: str
 ) -> bytes:
@@ -54,10 +61,8 @@ def encode_overlay(
     JPEG is the quick one: WebP and PNG take ten to twenty times as long. Raises TooManyPixels where the photo's long
     side is more than the format can hold: 65,535 pixels for JPEG, 16,383 for WebP.
     """
+    check_overlay_size(photo.shape[0], photo.shape[1], media_type)
     encoder = _ENCODERS[media_type]
-    if max(photo.shape[:2]) > encoder.longest_side:
-        limit = f"{encoder.longest_side:,}"
-        raise TooManyPixels(f"An overlay as {media_type} has at most {limit} pixels a side: ask for image/png.")
     file = io.BytesIO()
     Image.fromarray(blend(photo, labels, palette, alpha)).save(file, encoder.format, **encoder.options)
     return file.getvalue()

@@ -28,6 +28,12 @@ class AnswerFormat:
         return {"json": "application/json", "labels": "image/png", "overlay": self.overlay_type}[self.output]
 
     @property
+    def parts(self) -> str:
+        """What it is made of; answers of equal parts take equally long a pixel."""
+        overlay = self.overlay_type if self.shows_photo else ""
+        return " ".join(filter(None, (self.output, overlay, "confidence" if self.confidence else "")))
+
+    @property
     def shows_photo(self) -> bool:
         """Whether the answer is made of the photo's pixels too, not of its labels alone."""
         return self.overlay or self.output == "overlay"

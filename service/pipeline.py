@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from images import decode, probe
+from images import check_overlay_size, decode, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
 from service.backends.base import Backend, BatchKey, EncodedPhoto, ModelInfo, Photo
@@ -100,6 +100,10 @@ class Pipeline:
         """Whether this is the end: new photos are refused."""
         return self._state == "draining"
 
+    def hosts(self, model: str) -> bool:
+        """Whether a device in service hosts NAME or NAME@VERSION."""
+        return self._roster.hosts(model)
+
     async def start(self) -> None:
         """Until a device is warm that serves the default model; then follow those that come and go."""
         await self._roster.start()
@@ -151,9 +155,12 @@ class Pipeline:
         """
         self.require_ready(order.model)
         info = probe(body, max_pixels=self.settings.max_pixels)
+        if order.form.shows_photo:
+            check_overlay_size(info.height, info.width, order.form.overlay_type)
         pixels = info.width * info.height
         with self._admit(info.height, info.width, order) as ticket:
             self.reserve(pixels * _BYTES_PER_PIXEL, own=held)
+            self.metrics.demand.labels(order.model.id, "admitted").inc(ticket.key.cost)
             self.metrics.admitted.labels(order.model.id, order.priority.name.lower()).inc()
             try:
                 answer = await self._segment_in_time(body, order, ticket)
@@ -185,12 +192,11 @@ class Pipeline:
     def _admit(self, height: int, width: int, order: Order) -> Ticket:
         key = self._batch_key(height, width, order)
         try:
-            ticket = self._admission.admit(key, height * width, order.form.media_type, order.priority, order.seconds)
+            ticket = self._admission.admit(key, height * width, order.form.parts, order.priority, order.seconds)
         except Refused as refusal:
             self.metrics.refused.labels("deadline").inc()
             self.metrics.demand.labels(order.model.id, "refused").inc(key.cost)
             raise Overloaded(_advice(refusal, order), retry_after=refusal.retry_after) from None
-        self.metrics.demand.labels(order.model.id, "admitted").inc(key.cost)
         return ticket
 
     def _batch_key(self, height: int, width: int, order: Order) -> BatchKey:
@@ -211,14 +217,17 @@ class Pipeline:
             ticket, EncodedPhoto(body, order.request_id, order.traceparent) if photo is None else photo
         )
         height, width = result.segmentation.labels.shape
+        late_decode_seconds = 0.0
         if photo is None and order.form.shows_photo:
             photo, decode_seconds = await self._decode(body)
+            late_decode_seconds = decode_seconds
         timing = {"decode": decode_seconds, "queue": result.queue_seconds, "infer": result.infer_seconds}
         label_set = load_label_set(order.model.label_set)
         encoded, encode_seconds = await self._in_codec_thread(
             lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, timing)
         )
-        self._latencies.observe("encode", order.form.media_type, height * width, encode_seconds)
+        after_labels = late_decode_seconds + encode_seconds
+        self._latencies.observe("encode", order.form.parts, height * width, after_labels)
         timing["encode"] = encode_seconds
         for stage, seconds in timing.items():
             self.metrics.stage_seconds.labels(stage, order.model.id).observe(

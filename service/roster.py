@@ -34,19 +34,23 @@ class Roster:
         self._backend, self._scheduler, self._latencies = backend, scheduler, latencies
         self._batch_cost, self._on_change = batch_cost, on_change
         self._warm: set[tuple[str, str]] = set()
-        self._change = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._priming: set[tuple[str, str]] = set()
+        self._coming: dict[str, asyncio.Task[None]] = {}
+        self._changed: set[str] = set()
+        """Devices that came, or got a model, while they were being brought in."""
+        self._stopped = False
 
     async def start(self) -> None:
         """Until what the backend has at once is attached; then go on following it."""
         await self._backend.start(self._notice)
-        await self._attach()
-        self._following = asyncio.create_task(self._follow())
+        self._notice()
+        await asyncio.gather(*self._coming.values())
 
     def stop(self) -> None:
         """Attach nothing more."""
-        if self._following:
-            self._following.cancel()
+        self._stopped = True
+        for task in self._coming.values():
+            task.cancel()
 
     def hosts(self, name: str) -> bool:
         """Whether a device serves the model NAME or NAME@VERSION."""
@@ -58,37 +62,40 @@ class Roster:
         for device in tuple(self._scheduler.devices):
             if device not in self._backend.devices:
                 self._scheduler.detach(device)
+        present = {device.id for device in self._backend.devices}
+        self._warm = {(device, model) for device, model in self._warm if device in present}
+        for device in self._backend.devices:
+            if device.id in self._coming:
+                self._changed.add(device.id)
+            elif not self._stopped:
+                self._coming[device.id] = asyncio.create_task(self._bring_in(device))
         self._on_change()
-        self._change.set()
 
-    async def _follow(self) -> None:
-        while True:
-            await self._change.wait()
-            self._change.clear()
-            try:
-                await self._attach()
-            except Exception:
-                logger.exception("a device could not be warmed up")
-
-    async def _attach(self) -> None:
-        """Warm and attach what is new; the first device of a kind primes the latency model.
+    async def _bring_in(self, device: Device) -> None:
+        """Warm a device for what it hosts and attach it. However long that takes, no other waits for it.
 
         The backend takes a device that is lost meanwhile out of service itself.
         """
-        for device in tuple(self._backend.devices):
-            try:
-                for model in self._backend.models:
-                    if model.id in device.models and (device.id, model.id) not in self._warm:
-                        await self._warm_up(device, model)
-                        self._warm.add((device.id, model.id))
-            except DeviceLost as loss:
-                logger.warning("%s was lost while it was warmed up: %s", device.id, loss)
-                continue
+        try:
+            while model := self._not_warm(device):
+                await self._warm_up(device, model)
+                self._warm.add((device.id, model.id))
             if device in self._backend.devices and device not in self._scheduler.devices:
                 self._scheduler.attach(device)
-        present = {device.id for device in self._backend.devices}
-        self._warm = {(device, model) for device, model in self._warm if device in present}
-        self._on_change()
+        except DeviceLost as loss:
+            logger.warning("%s was lost while it was warmed up: %s", device.id, loss)
+        except Exception:
+            logger.exception("%s takes no photos: it failed on a black one", device.id)
+        finally:
+            del self._coming[device.id]
+            if device.id in self._changed:
+                self._changed.discard(device.id)
+                self._notice()
+            self._on_change()
+
+    def _not_warm(self, device: Device) -> ModelInfo | None:
+        hosted = (model for model in self._backend.models if model.id in device.models)
+        return next((model for model in hosted if (device.id, model.id) not in self._warm), None)
 
     async def _warm_up(self, device: Device, model: ModelInfo) -> None:
         photo: Photo | EncodedPhoto = np.zeros((*model.input_size, 3), np.uint8)
@@ -99,11 +106,17 @@ class Roster:
         key = self._backend.batch_key(model, *model.input_size, long_side=None, confidence=False)
         # The first run also pays for memory and kernels that the others find ready.
         await device.run(key, [photo])
-        if self._latencies.silence((device.kind, model.id)) < math.inf:
+        family = (device.kind, model.id)
+        if family in self._priming or self._latencies.silence(family) < math.inf:
             return
-        measured = []
-        for photos in (1, min(_WARM_UP_PHOTOS, max(1, self._batch_cost // key.cost))):
-            await device.run(key, [photo] * photos)
-            ran = await device.run(key, [photo] * photos)
-            measured.append((float(key.cost * photos), ran.seconds))
-        self._latencies.prime((device.kind, model.id), (key.height, key.width), *measured)
+        # By the first device of a kind, for all of them.
+        self._priming.add(family)
+        try:
+            measured = []
+            for photos in (1, min(_WARM_UP_PHOTOS, max(1, self._batch_cost // key.cost))):
+                await device.run(key, [photo] * photos)
+                ran = await device.run(key, [photo] * photos)
+                measured.append((float(key.cost * photos), ran.seconds))
+        finally:
+            self._priming.discard(family)
+        self._latencies.prime(family, (key.height, key.width), *measured)

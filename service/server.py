@@ -42,12 +42,14 @@ class Server(uvicorn.Server):
             os.kill(os.getpid(), sig)
             return
         self._give_up_at = time.monotonic() + self._drain_seconds
-        self._pipeline.drain()
-        logger.info("draining %d photos; a second signal ends it at once", self._pipeline.promised)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second."""
         if self._give_up_at is not None:
+            # Not in the handler, which may have interrupted what holds a lock of the metrics or the log.
+            if not self._pipeline.draining:
+                self._pipeline.drain()
+                logger.info("draining %d photos; a second signal ends it at once", self._pipeline.promised)
             left = self._give_up_at - time.monotonic()
             if not self._pipeline.promised or left <= 0:
                 # For uploads that will be refused, and answers that are on their way.

@@ -34,11 +34,16 @@ class WatchedLibrary:
         return found
 
     def _read(self, path: Path) -> Checkpoint | None:
+        # Of a link that leads nowhere, or a file that has gone meanwhile.
+        stamp = (0, 0)
         try:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size)
-            if path in self._known and self._known[path][0] == stamp:
-                return self._known[path][1]
+        except OSError:
+            pass
+        if path in self._known and self._known[path][0] == stamp:
+            return self._known[path][1]
+        try:
             checkpoint = Checkpoint.open(path)
             checkpoint.sha256  # noqa: B018 (of the file as it is now)
         except (CheckpointError, OSError) as error:

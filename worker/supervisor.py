@@ -28,6 +28,8 @@ logger = logging.getLogger("segserve.worker")
 _LOOK_SECONDS = 0.5
 # Gateways read the status every second: after this long none sends photos to a model that is no longer published.
 _UNPUBLISHED_SECONDS = 2.5
+# A call may take this many times as long as the mean of recent ones.
+_LONGEST_CALL = 3.0
 # A model that could not be loaded is tried again: memory may have been short.
 _REJECTED_SECONDS = 60.0
 # Between starts of a TorchServe that ends by itself; the first comes at once, and after this long all is forgotten.
@@ -111,11 +113,13 @@ class Supervisor:
             async with asyncio.timeout(self._settings.drain_s):
                 await asyncio.sleep(min(_UNPUBLISHED_SECONDS, self._settings.drain_s))
                 before = None
+                # TorchServe counts a call when it comes: the last one may still run for as long as calls take.
+                quiet = max(1.0, _LONGEST_CALL * max((m.run_ms for m in self._models.values()), default=0.0) / 1000)
                 while (now := totals(await self.management.metrics())) != before or any(
                     m.load.waiting for m in self._models.values()
                 ):
                     before = now
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(quiet)
 
     async def _run_once(self) -> None:
         """One run of TorchServe, until it ends."""
@@ -188,7 +192,9 @@ class Supervisor:
         if model.state == "ready":
             model.state = "leaving"
             await asyncio.sleep(_UNPUBLISHED_SECONDS)
-            await self._unregister(key)
+            # One that does not answer is started again, without this model.
+            with suppress(*NoAnswer):
+                await self._unregister(key)
         del self._models[key]
         logger.info("%s@%d is unloaded", name, version)
 

@@ -17,6 +17,7 @@ from images import ImageError, decode
 from models.engine.loading import Checkpoint, load_engine
 from models.torchserve.tracing import Stages, from_environment
 from models.torchserve.wire import (
+    CANNOT_LABEL,
     EncodedPhoto,
     Labelled,
     Request,
@@ -26,9 +27,6 @@ from models.torchserve.wire import (
     pack_response,
     unpack_request,
 )
-
-CANNOT_LABEL = 422
-"""Status of an answer that finds fault with the photos, not with the worker. TorchServe itself never uses it."""
 
 # TorchServe writes what a handler prints to its own log, line by line: see worker/configuration.py.
 logger = logging.getLogger("segserve.worker")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
+CANNOT_LABEL = 422
+"""Status of an answer that finds fault with the photos, not with the worker. TorchServe itself never uses it."""
 _LENGTH = struct.Struct(">I")
 # Above this many runs a pixel the labels are shorter as they are: a run takes 5 bytes.
 _RUNS_A_PIXEL = 1 / 5

@@ -25,10 +25,14 @@ async def received_photo(request: Request, pipeline: Pipeline) -> AsyncIterator[
     Raises BodyTooLarge, BodyTooSlow, MalformedBody, BadParameter, Overloaded, and ClientDisconnect (it hung up).
     """
     body = await _receive(request, pipeline)
+    size = len(body)
     try:
-        yield await _photo_in(request, body), len(body)
+        photo = await _photo_in(request, body)
+        # The rest of a form is not held while the photo is labelled.
+        del body
+        yield photo, size
     finally:
-        pipeline.memory.release(len(body))
+        pipeline.memory.release(size)
 
 
 async def _receive(request: Request, pipeline: Pipeline) -> bytes:
@@ -47,6 +51,7 @@ async def _receive(request: Request, pipeline: Pipeline) -> bytes:
                 body += chunk
     except BaseException as error:
         pipeline.memory.release(len(body))
+        body.clear()
         if isinstance(error, TimeoutError):
             raise BodyTooSlow(
                 f"The body took over {settings.body_timeout_ms} ms: send a smaller photo, or use a faster line.",

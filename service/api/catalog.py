@@ -1,6 +1,6 @@
 """GET /models and /labelsets: what is served, and what its labels mean."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request
@@ -15,13 +15,13 @@ from service.pipeline import Pipeline
 router = APIRouter()
 
 
-def find_model(name: str, served: Sequence[ModelInfo]) -> ModelInfo:
-    """NAME (its newest version) or NAME@VERSION. Raises UnknownModel."""
+def find_model(name: str, served: Sequence[ModelInfo], hosts: Callable[[str], bool] = lambda _: True) -> ModelInfo:
+    """NAME (its newest version, of those that a device hosts right now) or NAME@VERSION. Raises UnknownModel."""
     matches = [m for m in served if name in (m.name, m.id)]
     if not matches:
         known = ", ".join(m.id for m in served) or "none"
         raise UnknownModel(f"There is no model '{name}': this service has {known}.")
-    return max(matches, key=lambda m: m.version)
+    return max(matches, key=lambda m: (hosts(m.id), m.version))
 
 
 @router.get("/models")
@@ -32,10 +32,13 @@ async def list_models(request: Request) -> list[ModelVersions]:
     return [_versions(name, pipeline) for name in names]
 
 
-@router.get("/models/{name}", responses=problems(404, 422))
+@router.get("/models/{name}", responses=problems(404, 422, 503))
 async def show_model(name: str, request: Request) -> ModelVersions:
     """One model: its versions, with the hash, licence and scores of their weights."""
     pipeline: Pipeline = request.app.state.pipeline
+    if not pipeline.backend.models:
+        # Which there are, the first worker will tell.
+        pipeline.require_ready()
     return _versions(find_model(name, pipeline.backend.models).name, pipeline)
 
 

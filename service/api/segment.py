@@ -125,7 +125,7 @@ def _order(request: Request, pipeline: Pipeline) -> Order:
     )
     timeout_ms = min(query.timeout_ms or settings.timeout_ms, settings.max_timeout_ms)
     return Order(
-        model=find_model(query.model or settings.model, pipeline.backend.models),
+        model=find_model(query.model or settings.model, pipeline.backend.models, pipeline.hosts),
         form=form,
         priority=priority,
         long_side=query.long_side,

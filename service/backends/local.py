@@ -14,7 +14,7 @@ from prometheus_client import Metric
 
 from models.engine.background import BackgroundError, compile_in_background
 from models.engine.engine import Engine
-from models.engine.loading import Checkpoint, compilable, compiled, library, load_engine
+from models.engine.loading import Checkpoint, CheckpointError, compilable, compiled, library, load_engine
 from models.engine.network import Network
 from models.engine.sharing import engine_threads, limit_threads
 from service.backends.base import BatchKey, ModelInfo, Photo, Ran
@@ -83,13 +83,13 @@ class LocalBackend:
             started, checkpoint = time.monotonic(), self._checkpoints[id]
             try:
                 await compile_in_background(checkpoint, self._cache_dir)
-            except BackgroundError as error:
+                for device in self.devices:
+                    network = await asyncio.to_thread(compiled, checkpoint, cache_dir=self._cache_dir, make=False)
+                    if network:
+                        await device.replace(id, network, checkpoint.card.input_size)
+            except (BackgroundError, CheckpointError, OSError, RuntimeError) as error:
                 logger.warning("%s stays on the eager engine, as it cannot be compiled: %s", id, error)
                 continue
-            for device in self.devices:
-                network = await asyncio.to_thread(compiled, checkpoint, cache_dir=self._cache_dir, make=False)
-                if network:
-                    await device.replace(id, network, checkpoint.card.input_size)
             self._show_kinds()
             logger.info("%s runs on the compiled engine after %.1f s", id, time.monotonic() - started)
 

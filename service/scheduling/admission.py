@@ -41,13 +41,13 @@ class Admission:
         batch_cost: int,
         codec_threads: int,
         devices: Callable[[], Sequence[Device]],
-        busy_until: Callable[[], float],
+        busy_until: Callable[[str], float],
         guard: SojournGuard,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """latencies: of "decode" and ("encode", media type) a pixel, of (device kind, model) a padded pixel.
+        """latencies: of "decode" and of "encode" by an answer's parts a pixel, of (device kind, model) a padded pixel.
 
-        busy_until: when the first device is predicted to be free.
+        busy_until: when the first device that hosts a model is predicted to be free.
         """
         self._latencies, self._batch_cost, self._codec_threads = latencies, batch_cost, codec_threads
         self._devices, self._busy_until, self._guard, self._clock = devices, busy_until, guard, clock
@@ -59,17 +59,20 @@ class Admission:
         """Requests that were admitted and are not answered."""
         return len(self._tickets)
 
-    def admit(self, key: BatchKey, pixels: int, media_type: str, priority: Priority, within: float) -> Ticket:
-        """A ticket to hold until the answer is made, `within` seconds from now. Raises Refused."""
+    def admit(self, key: BatchKey, pixels: int, parts: str, priority: Priority, within: float) -> Ticket:
+        """A ticket to hold until the answer is made, `within` seconds from now. Raises Refused.
+
+        pixels: of the photo. parts: what the answer is made of.
+        """
         now = self._clock()
         deadline = now + within
         waiting = [t for t in self._tickets if not t.dispatched]
         decode = self._latencies.predict("decode", None, pixels)
         decoded = now + decode + sum(t.decode_seconds for t in waiting) / self._codec_threads
-        free = max(now, self._busy_until()) + self._work_ahead(key, priority, deadline, waiting, now)
+        free = max(now, self._busy_until(key.model)) + self._work_ahead(key, priority, deadline, waiting, now)
         start = max(decoded, free)
         device = self._device_seconds(key, 1 if start == decoded else self._batch_size(key))
-        encode = self._latencies.predict("encode", media_type, pixels)
+        encode = self._latencies.predict("encode", parts, pixels)
         seconds = start - now + self._guard.excess(now) + device + encode
         finish = now + seconds * (1 + MARGIN_SHARE) + MARGIN_SECONDS
         in_time = finish <= deadline
@@ -87,11 +90,17 @@ class Admission:
         self, key: BatchKey, priority: Priority, deadline: float, waiting: Sequence[Ticket], now: float
     ) -> float:
         """Seconds that the devices need for whoever goes first: the more urgent, those to come included."""
+        hosts = [device for device in self._devices() if key.model in device.models]
+        devices = max(1, len(hosts))
+        # What these devices do not host does not stand in this photo's way.
+        models = {t.key.model for t in waiting}
+        hosted = {model for model in models if any(model in device.models for device in hosts)}
+        waiting = [t for t in waiting if t.key.model in hosted]
         ahead = Counter(t.key for t in waiting if (t.priority, t.deadline) <= (priority, deadline))
         # A batch that this photo would share starts with it, not before it.
         ahead[key] -= ahead[key] % self._batch_size(key)
-        work = sum(self._work(k, photos) for k, photos in ahead.items()) / len(self._devices())
-        urgent = sum(self._load[p].a_second(now) for p in Priority if p < priority) / len(self._devices())
+        work = sum(self._work(k, photos) for k, photos in ahead.items()) / devices
+        urgent = sum(self._load[p].a_second(now) for p in Priority if p < priority) / devices
         if priority < Priority.BATCH and any(t.priority == Priority.BATCH for t in waiting):
             urgent += BATCH_SHARE
         seconds = work / (1 - min(urgent, 1 - BATCH_SHARE))
@@ -99,7 +108,7 @@ class Admission:
             # Whatever the others have: those of its own class, and the turn after the one that it may just have missed.
             own = Counter(t.key for t in waiting if t.priority == priority and t.deadline <= deadline)
             own[key] += self._batch_size(key) - own[key] % self._batch_size(key)
-            turns = sum(self._work(k, photos) for k, photos in own.items()) / len(self._devices())
+            turns = sum(self._work(k, photos) for k, photos in own.items()) / devices
             seconds = min(seconds, turns / BATCH_SHARE)
         return seconds
 

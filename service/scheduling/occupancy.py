@@ -41,9 +41,10 @@ class Occupancy:
             if not self._batches[device.id] or (device.id in self._ending and self._batches[device.id] < _MOST)
         ]
 
-    def free_from(self) -> float:
-        """When the first device is predicted to be free, on the clock; in the past if one is."""
-        return min((self._free_at.get(device.id, 0.0) for device in self._devices), default=0.0)
+    def free_from(self, model: str) -> float:
+        """When the first device that hosts `model` is predicted to be free, on the clock; in the past if one is."""
+        hosts = (device for device in self._devices if model in device.models)
+        return min((self._free_at.get(device.id, 0.0) for device in hosts), default=0.0)
 
     def attach(self, device: Device) -> None:
         """Take a device into service."""

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from service.backends.base import BatchKey, Device, DeviceLost, EncodedPhoto, Photo
 from service.scheduling.job import Job, Result, Ticket
@@ -45,9 +46,9 @@ class Scheduler:
     def devices(self) -> Sequence[Device]:
         return self._occupancy.devices
 
-    def busy_until(self) -> float:
-        """When the first device is predicted to be free, on the clock; in the past if one is."""
-        return self._occupancy.free_from()
+    def busy_until(self, model: str) -> float:
+        """When the first device that hosts `model` is predicted to be free, on the clock; in the past if one is."""
+        return self._occupancy.free_from(model)
 
     def attach(self, device: Device) -> None:
         """Take a device into service."""
@@ -90,6 +91,7 @@ class Scheduler:
         if self._abandoned:
             self._abandoned = False
             self._queue.prune()
+            self._retries = deque(job for job in self._retries if not job.future.done())
             self._measure_queue()
 
     def _dispatch(self) -> None:
@@ -131,7 +133,7 @@ class Scheduler:
         raise LookupError(f"no device is free for {key.model}")
 
     def _measure_queue(self) -> None:
-        waiting = [job.ticket.key.cost for job in self._queue]
+        waiting = [job.ticket.key.cost for job in chain(self._retries, self._queue)]
         self._metrics.queue_photos.set(len(waiting))
         self._metrics.queue_pixels.set(sum(waiting))
 
@@ -207,10 +209,11 @@ class Scheduler:
         self._latencies.observe(family, bucket, key.cost * photos, seconds)
         size = max(1, self._batch_cost // key.cost)
         full = self._latencies.predict(family, bucket, key.cost * size)
+        hosts = sum(key.model in host.models for host in self.devices)
         self._metrics.batch_photos.labels(key.model).observe(photos)
         self._metrics.batch_fill.labels(key.model).observe(photos / size)
         self._metrics.device_seconds.labels(device.kind, key.model).observe(seconds)
-        self._metrics.capacity.labels(key.model).set(len(self.devices) * key.cost * size / full)
+        self._metrics.capacity.labels(key.model).set(hosts * key.cost * size / full)
 
 
 def _is_cancelled() -> bool:

@@ -1,5 +1,6 @@
 """Around every request: its id, its metrics and its one log line."""
 
+import asyncio
 import logging
 import re
 import time
@@ -74,6 +75,10 @@ class RequestTelemetry:
             await self.app(scope, receive_body, send_with_headers)
         except Exception:
             status = 500
+            raise
+        except asyncio.CancelledError:
+            # By the end of the process, when its drain took too long.
+            status = 503
             raise
         finally:
             self.metrics.in_flight.dec()

@@ -42,6 +42,16 @@ def test_a_half_copied_file_is_left_out_told_once_and_taken_when_it_is_whole(
     assert watched.scan().keys() == {("tiny", 1), ("tiny", 2)}
 
 
+def test_a_link_that_leads_nowhere_is_told_once_and_stops_nothing(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "tiny@3.safetensors").symlink_to(folder / "gone")
+    watched = WatchedLibrary(folder)
+    for _ in range(3):
+        assert watched.scan().keys() == {("tiny", 1)}
+    assert caplog.text.count("tiny@3.safetensors is not served") == 1
+
+
 def test_an_unchanged_file_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = WatchedLibrary(folder)
     before = watched.scan()

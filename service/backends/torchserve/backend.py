@@ -39,14 +39,13 @@ class TorchServeBackend:
 
     @property
     def models(self) -> Sequence[ModelInfo]:
-        """Of every worker that answers, by name and version; those that are out of service count too."""
+        """Of every worker, by name and version; those that are out of service count too, as they will be back."""
         found = {}
         for worker in self._following:
-            for model in worker.status.models if worker.status else ():
-                if model.state == "ready":
-                    info = self._info(model)
-                    found[model.name, model.version] = info
-                    self._geometry[info.id] = model
+            for model in worker.published:
+                info = self._info(model)
+                found[model.name, model.version] = info
+                self._geometry[info.id] = model
         return [found[key] for key in sorted(found)]
 
     def batch_key(

@@ -7,6 +7,7 @@ import aiohttp
 
 import images
 from models.torchserve.wire import (
+    CANNOT_LABEL,
     EncodedPhoto,
     Labelled,
     Request,
@@ -18,8 +19,6 @@ from models.torchserve.wire import (
 )
 from service.backends.base import BatchKey, DeviceLost
 from service.backends.base import EncodedPhoto as Photo
-
-_CANNOT_LABEL = 422
 
 
 class CannotLabel(Exception):
@@ -40,7 +39,7 @@ async def call(client: aiohttp.ClientSession, url: str, body: bytes) -> Response
             status, content = answer.status, await answer.read()
     except (aiohttp.ClientError, OSError) as error:
         raise DeviceLost(f"{url}: {error!r}") from error
-    if status == _CANNOT_LABEL:
+    if status == CANNOT_LABEL:
         raise CannotLabel(content.decode(errors="replace"))
     if status != 200:
         raise DeviceLost(f"{url} answers with {status}: {content[:200]!r}")

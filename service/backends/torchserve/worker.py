@@ -44,6 +44,10 @@ class Worker:
         """address: http://ADDRESS:PORT of what it publishes."""
         self.address, self.client, self.max_pixels, self._on_change = address, client, max_pixels, on_change
         self.status: WorkerStatus | None = None
+        self.published: Sequence[ModelStatus] = ()
+        """The models that it has, or had when it was last ready."""
+        self.hosted: Container[str] = frozenset()
+        """The ids of those that it can run now."""
         self.metrics = ""
         self.in_service = False
         self.engines: dict[str, Literal["eager", "compiled"]] = {}
@@ -51,6 +55,8 @@ class Worker:
         self._slots: list[Slot] = []
         self._wake = asyncio.Event()
         self._suspect = True
+        self._problem = ""
+        """That is in the log."""
 
     @property
     def slots(self) -> "Sequence[Slot]":
@@ -75,8 +81,9 @@ class Worker:
 
     def lose(self, reason: str) -> None:
         """Take it out of service until it has answered a probe."""
-        if not self._suspect:
-            self._suspect = True
+        self._suspect = True
+        if reason != self._problem:
+            self._problem = reason
             logger.warning("worker %s is out of service: %s", self.address, reason)
         self._set(in_service=False)
         self._wake.set()
@@ -91,17 +98,17 @@ class Worker:
         """Look at it again and again, until cancelled."""
         back_off = _FIRST_BACK_OFF
         while True:
-            well = await self._look() and (not self._suspect or await self._probe())
-            if well:
+            problem = await self._look() or (await self._probe() if self._suspect else "")
+            if not problem:
                 if self._suspect:
                     logger.info("worker %s is in service", self.address)
-                self._suspect = False
+                self._suspect, self._problem = False, ""
                 back_off = _FIRST_BACK_OFF
-            elif self.in_service:
-                self.lose("it publishes that it is not ready" if self.status else "it does not answer")
-            self._set(in_service=well)
-            pause = POLL_SECONDS if well else back_off
-            back_off = min(back_off if well else back_off * 2, _LAST_BACK_OFF)
+            else:
+                self.lose(problem)
+            self._set(in_service=not problem)
+            pause = back_off if problem else POLL_SECONDS
+            back_off = min(back_off * 2 if problem else back_off, _LAST_BACK_OFF)
             self._wake.clear()
             try:
                 async with asyncio.timeout(pause):
@@ -109,38 +116,44 @@ class Worker:
             except TimeoutError:
                 pass
 
-    async def _look(self) -> bool:
-        """Whether it answers, and says that it is ready for some model."""
+    async def _look(self) -> str:
+        """Why it cannot be used: it does not answer, or does not say that it is ready for some model. Or nothing."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 async with self.client.get(f"{self.address}/status") as status:
                     self._take(WorkerStatus.model_validate_json(await status.read()))
                 async with self.client.get(f"{self.address}/metrics") as metrics:
                     self.metrics = await metrics.text() if metrics.status == 200 else ""
-        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError):
-            self.status, self.metrics = None, ""
-            return False
+        except (aiohttp.ClientError, OSError, TimeoutError, ValidationError) as error:
+            self.status, self.hosted, self.metrics = None, frozenset(), ""
+            return f"it does not answer ({error!r})"
         assert self.status is not None
-        return self.status.state == "ready" and bool(self.ready_models)
+        if self.status.state != "ready":
+            return f"it is {self.status.state}"
+        return "" if self.ready_models else "it is ready for no model"
 
     def _take(self, status: WorkerStatus) -> None:
-        before = {(m.name, m.version) for m in self.ready_models}
-        self.status = status
+        before, self.status = self.hosted, status
+        if status.state == "ready":
+            self.published = [m for m in status.models if m.state == "ready"]
         if [slot.kind for slot in self._slots] != [status.kind] * status.slots:
             self._slots = [Slot(self, number, status.kind) for number in range(status.slots)]
-        if before != {(m.name, m.version) for m in self.ready_models}:
+        self.hosted = frozenset(f"{m.name}@{m.version}" for m in self.ready_models)
+        if before != self.hosted:
             self._on_change()
 
-    async def _probe(self) -> bool:
-        """Whether it labels a small black photo with every model."""
+    async def _probe(self) -> str:
+        """Why it cannot label a small black photo with every model; or nothing."""
         try:
             async with asyncio.timeout(_PROBE_PATIENCE):
                 for model in self.ready_models:
                     response = await call(self.client, self.url(model.name, str(model.version)), _probe_body())
                     self.ran_in(f"{model.name}@{model.version}", response.engine)
-        except (CannotLabel, DeviceLost, TimeoutError):
-            return False
-        return True
+        except (CannotLabel, DeviceLost) as error:
+            return str(error)
+        except TimeoutError:
+            return f"its TorchServe has not labelled a black photo within {_PROBE_PATIENCE:.0f} s"
+        return ""
 
     def _set(self, *, in_service: bool) -> None:
         if in_service != self.in_service:
@@ -156,11 +169,11 @@ class Slot:
         self.id = f"{worker.address}/{number}"
         self._calls = 0
         self._way_seconds = 0.0
-        self._pixel_seconds = 0.0
+        self._pixel_seconds: dict[tuple[str, int, int], float] = {}
 
     @property
     def models(self) -> Container[str]:
-        return {f"{model.name}@{model.version}" for model in self._worker.ready_models}
+        return self._worker.hosted
 
     @property
     def delay(self) -> float:
@@ -182,7 +195,7 @@ class Slot:
         body = pack(key, photos, worker.max_pixels)
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._patience(cost)):
+            async with asyncio.timeout(self._patience(key, cost)):
                 response = await call(worker.client, url, body)
         except TimeoutError:
             loss = DeviceLost(f"{url} has not answered for {time.perf_counter() - started:.1f} s")
@@ -191,17 +204,20 @@ class Slot:
         except DeviceLost as loss:
             worker.lose(str(loss))
             raise
-        self._learn(cost, time.perf_counter() - started, response.run_seconds, alone=alone)
+        self._learn(key, cost, time.perf_counter() - started, response.run_seconds, alone=alone)
         worker.ran_in(key.model, response.engine)
         return Ran(outcomes(response), response.run_seconds)
 
-    def _patience(self, cost: int) -> float:
-        if not self._pixel_seconds:
+    def _patience(self, key: BatchKey, cost: int) -> float:
+        known = self._pixel_seconds.get((key.model, key.height, key.width))
+        if known is None:
             return _FIRST_PATIENCE
-        return max(_LEAST_PATIENCE, _PATIENCE * (self.delay + self._pixel_seconds * cost))
+        return min(_FIRST_PATIENCE, max(_LEAST_PATIENCE, _PATIENCE * (self.delay + known * cost)))
 
-    def _learn(self, cost: int, seconds: float, run_seconds: float, *, alone: bool) -> None:
-        self._pixel_seconds += (run_seconds / cost - self._pixel_seconds) * (_NEW if self._pixel_seconds else 1)
+    def _learn(self, key: BatchKey, cost: int, seconds: float, run_seconds: float, *, alone: bool) -> None:
+        bucket = (key.model, key.height, key.width)
+        known = self._pixel_seconds.get(bucket, run_seconds / cost)
+        self._pixel_seconds[bucket] = known + _NEW * (run_seconds / cost - known)
         if not alone:
             return  # It may have waited for the call before it.
         # What TorchServe's queue took is published; the way is the rest.

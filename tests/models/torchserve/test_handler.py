@@ -12,9 +12,17 @@ import torch
 from images import decode
 from models.engine.engine import Engine
 from models.engine.loading import find, load_engine
-from models.torchserve.handler import CANNOT_LABEL, Handler
+from models.torchserve.handler import Handler
 from models.torchserve.tracing import ENDPOINT
-from models.torchserve.wire import EncodedPhoto, Labelled, Request, Unreadable, pack_request, unpack_response
+from models.torchserve.wire import (
+    CANNOT_LABEL,
+    EncodedPhoto,
+    Labelled,
+    Request,
+    Unreadable,
+    pack_request,
+    unpack_response,
+)
 from tests import photos
 from tests.service.telemetry.collector import collector
 

@@ -64,5 +64,8 @@ def test_a_name_alone_is_its_newest_version() -> None:
     served = [model_info(version=2), model_info(version=10), model_info(version=9), model_info("other", 99)]
     assert find_model("fake", served).version == 10
     assert find_model("fake@9", served).version == 9
+    # Of the newest, no worker may be in service.
+    assert find_model("fake", served, lambda id: id != "fake@10").version == 9
+    assert find_model("fake@10", served, lambda id: id != "fake@10").version == 10
     with pytest.raises(UnknownModel, match="fake@10"):
         find_model("fake@1", served)

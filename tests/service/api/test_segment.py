@@ -268,10 +268,11 @@ async def test_an_unknown_model(served: Gateway, name: str) -> None:
     assert "fake@1, fake@2" in problem["detail"]
 
 
-async def test_a_photo_too_long_for_the_overlays_format(served: Gateway) -> None:
-    line = photos.png(np.zeros((1, 16_384, 3), np.uint8))
+async def test_a_photo_too_long_for_the_overlays_format_is_not_labelled(served: Gateway, device: FakeDevice) -> None:
+    line, before = photos.png(np.zeros((1, 16_384, 3), np.uint8)), len(device.batches)
     problem = problem_of(await served.segment(line, "image/webp"), 413, "too-many-pixels")
     assert "image/png" in problem["detail"]
+    assert len(device.batches) == before
     assert (await served.segment(line, "image/png", output="overlay")).status_code == 200
 
 

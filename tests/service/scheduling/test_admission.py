@@ -1,6 +1,6 @@
 """What is promised, and what is refused."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -51,15 +51,16 @@ class Service:
             ("decode", lambda photos: DECODE * photos),
             ("encode", lambda photos: ENCODE * photos),
             (("fake", "fake@1"), device_seconds),
+            (("fake", "other@1"), device_seconds),
         ):
             self.latencies.prime(family, None, *((float(PIXELS * n), seconds(n)) for n in (1, ROOM)))
-        fakes = [FakeDevice(id=f"fake-{i}") for i in range(self.devices)]
+        self.fakes = [FakeDevice(id=f"fake-{i}") for i in range(self.devices)]
         self.admission = Admission(
             self.latencies,
             batch_cost=ROOM * PIXELS,
             codec_threads=self.threads,
-            devices=lambda: fakes,
-            busy_until=lambda: self.busy_until,
+            devices=lambda: self.fakes,
+            busy_until=lambda _: self.busy_until,
             guard=self.guard,
             clock=lambda: self.now,
         )
@@ -290,4 +291,20 @@ def test_nothing_is_left_when_all_have_left(steps: list[tuple[int, str]]) -> Non
         ticket.__exit__(None, None, None)
     assert service.admission.promised == 0
     service.now += 1000
+    assert service.seconds() == pytest.approx(ALONE)
+
+
+def test_only_devices_that_host_a_model_count_for_it() -> None:
+    everywhere, somewhere = Service(devices=2), Service(devices=2)
+    somewhere.fakes[1].models = {"other@1"}
+    for service in (everywhere, somewhere):
+        service.decoded(2 * ROOM)
+    assert everywhere.seconds() == pytest.approx(with_margin(FULL + FULL + ENCODE))
+    assert somewhere.seconds() == pytest.approx(with_margin(2 * FULL + FULL + ENCODE))
+
+
+def test_photos_of_a_model_that_other_devices_host_stand_in_nobodys_way() -> None:
+    service = Service(devices=2)
+    service.fakes[0].models, service.fakes[1].models = {"fake@1"}, {"other@1"}
+    service.decoded(8 * ROOM, key=replace(KEY, model="other@1"))
     assert service.seconds() == pytest.approx(ALONE)

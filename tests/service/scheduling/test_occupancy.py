@@ -102,9 +102,9 @@ def test_the_first_device_is_free_when_the_next_batch_may_be_sent() -> None:
         busy = scheduler(FarAway())
         tasks = submit(busy, 1)
         await asyncio.sleep(0)
-        assert busy.busy_until() == pytest.approx(now() + RUN)
+        assert busy.busy_until(SMALL.model) == pytest.approx(now() + RUN)
         await asyncio.gather(*tasks)
-        assert busy.busy_until() <= now()
+        assert busy.busy_until(SMALL.model) <= now()
 
     run_virtually(play())
 

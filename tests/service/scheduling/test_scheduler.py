@@ -110,17 +110,17 @@ async def test_says_when_the_first_device_will_be_free(busy: FakeDevice) -> None
     latencies.observe(("fake", "fake@1"), (32, 32), SMALL.cost, 5.0)
     scheduler = make_scheduler(busy, latencies=latencies)
     before = time.perf_counter()
-    assert scheduler.busy_until() <= before
+    assert scheduler.busy_until(SMALL.model) <= before
     tasks = submit(scheduler, 1)
     await asyncio.sleep(0)
-    assert before + 5 <= scheduler.busy_until() <= time.perf_counter() + 5
+    assert before + 5 <= scheduler.busy_until(SMALL.model) <= time.perf_counter() + 5
     idle = FakeDevice(id="idle")
     scheduler.attach(idle)
-    assert scheduler.busy_until() <= time.perf_counter()
+    assert scheduler.busy_until(SMALL.model) <= time.perf_counter()
     scheduler.detach(idle)
     busy.gate.set()
     await asyncio.gather(*tasks)
-    assert scheduler.busy_until() <= time.perf_counter()
+    assert scheduler.busy_until(SMALL.model) <= time.perf_counter()
 
 
 async def test_a_device_that_is_detached_ends_its_batch_and_gets_no_other(busy: FakeDevice) -> None:

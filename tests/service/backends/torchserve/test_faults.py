@@ -114,6 +114,8 @@ async def test_killed_under_load(
             process.kill()
             killed = time.perf_counter()
             await served.until("segserve_ready", 0)
+            # It will be back: nobody is told that there is no such model.
+            assert (await served.client.get("/models/tiny")).status_code == 200
             await served.until("segserve_ready", 1)
             await answers(load, 20)
             tell(f"kill -9 of the {victim} process: in service again after {time.perf_counter() - killed:.1f} s")
