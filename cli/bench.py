@@ -1,6 +1,7 @@
 """segserve bench: speed as ratios, measured side by side in one run."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from models.engine.benchmark import PlainPyTorch, compare
 from models.engine.engine import Photo
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine, load_network
 from models.engine.network_benchmark import measure_network
+from models.engine.untrained import untrained
 from models.engine.upsampling_benchmark import compare_upsampling
+from models.zoo.registry import ARCHITECTURES
 
 
 @click.group("bench")
@@ -50,14 +53,22 @@ def engine(
 
     Photos to label maps; then the network alone, against the fastest convolution of this machine, and label upsampling
     alone, on the photos' logits and on random ones, its worst case. Then whatever else is installed: OpenVINO, ONNX
-    Runtime and torch.compile (bfloat16), each with upsampling and argmax in its graph.
+    Runtime and torch.compile (bfloat16), each with upsampling and argmax in its graph. A network of `segserve models`
+    that has no weights runs with random ones, whose logits are the worst case of upsampling.
     """
     photos = [_read(photo)] * batch if photo else _drawn(size, batch)
     height, width = photos[0].shape[:2]
-    with user_errors(UnknownModelError, CheckpointError):
-        checkpoint = find(model, model_dir)
+    with ExitStack() as stack, user_errors(UnknownModelError, CheckpointError):
+        try:
+            checkpoint, cache_dir = find(model, model_dir), None
+        except UnknownModelError:
+            if model not in ARCHITECTURES:
+                raise
+            click.echo(f"There are no weights for {model}: it runs with random ones.", err=True)
+            checkpoint = stack.enter_context(untrained(model))
+            cache_dir = checkpoint.path.parent
         plain = PlainPyTorch(load_network(checkpoint), checkpoint.card.preprocessing, max(height, width))
-        ours = load_engine(checkpoint)
+        ours = load_engine(checkpoint, cache_dir=cache_dir)
     whole = compare(ours, plain, photos, rounds)
     card = checkpoint.card
     network = measure_network(ours, card.architecture, card.num_classes, photos, plain.long_side, rounds)

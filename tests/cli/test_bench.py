@@ -57,3 +57,14 @@ def test_a_size_that_is_none_is_a_usage_error(checkpoint_dir: Path) -> None:
     result = bench(checkpoint_dir, "--size", "large")
     assert result.exit_code == 2
     assert "'large' is not HxW, such as 1024x2048" in result.stderr
+
+
+def test_a_network_without_weights_is_measured_with_random_ones() -> None:
+    runner = CliRunner()
+    arguments = ["--alone", "--rounds", "1", "--model", "mobile-spinenet-s49-minus", "--size", "64x96", "--json"]
+    result = runner.invoke(main, ["bench", "engine", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "no weights for mobile-spinenet-s49-minus" in result.stderr
+    figures = json.loads(result.stdout)
+    assert (figures["model"], figures["classes"]) == ("mobile-spinenet-s49-minus", 19)
+    assert figures["label_agreement"] > 0.5
