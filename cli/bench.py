@@ -1,7 +1,6 @@
 """segserve bench: speed as ratios, measured side by side in one run."""
 
 import json
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from loadtests.street import street
 from models.engine.alternatives import compare_alternatives
 from models.engine.benchmark import PlainPyTorch, compare
 from models.engine.engine import Photo
-from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine, load_network
+from models.engine.loading import Checkpoint, CheckpointError, UnknownModelError, find, load_engine, load_network
 from models.engine.network_benchmark import measure_network
 from models.engine.untrained import untrained
 from models.engine.upsampling_benchmark import compare_upsampling
@@ -58,15 +57,8 @@ def engine(
     """
     photos = [_read(photo)] * batch if photo else _drawn(size, batch)
     height, width = photos[0].shape[:2]
-    with ExitStack() as stack, user_errors(UnknownModelError, CheckpointError):
-        try:
-            checkpoint, cache_dir = find(model, model_dir), None
-        except UnknownModelError:
-            if model not in ARCHITECTURES:
-                raise
-            click.echo(f"There are no weights for {model}: it runs with random ones.", err=True)
-            checkpoint = stack.enter_context(untrained(model))
-            cache_dir = checkpoint.path.parent
+    with user_errors(UnknownModelError, CheckpointError):
+        checkpoint, cache_dir = _weights(model, model_dir)
         plain = PlainPyTorch(load_network(checkpoint), checkpoint.card.preprocessing, max(height, width))
         ours = load_engine(checkpoint, cache_dir=cache_dir)
     whole = compare(ours, plain, photos, rounds)
@@ -99,6 +91,18 @@ def engine(
             f"{others[f'{name}_ms'] / others['engine_beside_ms']:.1f} x; "
             f"{others[f'{name}_agreement']:.2%} of its labels agree with plain PyTorch's"
         )
+
+
+def _weights(model: str, model_dir: Path | None) -> tuple[Checkpoint, Path | None]:
+    """Those of `model`, or random ones until the command ends; and where to keep what is compiled of them."""
+    try:
+        return find(model, model_dir), None
+    except UnknownModelError:
+        if model not in ARCHITECTURES:
+            raise
+    click.echo(f"There are no weights for {model}: it runs with random ones.", err=True)
+    checkpoint = click.get_current_context().with_resource(untrained(model))
+    return checkpoint, checkpoint.path.parent
 
 
 def _drawn(size: str, batch: int) -> list[Photo]:
