@@ -126,11 +126,24 @@ class Run:
         """
         total = self.total_steps
         started = time.monotonic()
-        with Interruption() as stop, tqdm(total=total, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+        # A log file keeps every state of the bar as a line.
+        interval = 0.1 if sys.stderr.isatty() else 30.0
+        with (
+            Interruption() as stop,
+            tqdm(
+                total=total,
+                initial=self.step,
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=interval,
+                maxinterval=max(10.0, 2 * interval),
+            ) as bar,
+        ):
             for photos, labels in self._batches():
                 loss, rate = self._step(photos, labels)
                 self.losses.append(loss)
-                bar.set_postfix(epoch=self.step // self.steps_per_epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}")
+                epoch = self.step // self.steps_per_epoch
+                bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}", refresh=False)
                 bar.update()
                 if self.step == total or self.step % (self.validate_every * self.steps_per_epoch) == 0:
                     self._validate(rate, time.monotonic() - started)
