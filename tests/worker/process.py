@@ -18,6 +18,8 @@ from models.torchserve.status import WorkerStatus
 from tests.service.gateway import PATIENCE
 from worker.settings import WorkerSettings
 
+STOP_SECONDS = float(os.environ.get("TORCHSERVE_STOP_S", "4"))
+"""How long tests stop a process of a worker: long enough to be noticed, and not as long as `stall_s`."""
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -77,7 +79,7 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 @contextmanager
 def worker_process(
-    model_dir: Path, log: Path, *, stall_s: int = 8, output: IO[Any] | None = None
+    model_dir: Path, log: Path, *, stall_s: int = round(2 * STOP_SECONDS), output: IO[Any] | None = None
 ) -> Iterator[WorkerProcess]:
     """One that is ready. output: where its log goes in place of the file `log`."""
     port = free_port()

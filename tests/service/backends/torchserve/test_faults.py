@@ -19,9 +19,8 @@ import pytest
 from tests import photos
 from tests.service.backends.torchserve.conftest import StartGateway
 from tests.service.gateway import Gateway
-from tests.worker.process import WorkerProcess, worker_process
+from tests.worker.process import STOP_SECONDS, WorkerProcess, worker_process
 
-STOP_SECONDS = float(os.environ.get("TORCHSERVE_STOP_S", "4"))
 ROUNDS = int(os.environ.get("TORCHSERVE_ROUNDS", "1"))
 CLIENTS = 6
 DEADLINE_MS = 60_000
