@@ -28,6 +28,20 @@ def test_the_media_type_follows_the_output(form: AnswerFormat, media_type: str) 
     assert form.media_type == media_type
 
 
+def test_answers_that_take_unlike_long_are_told_apart() -> None:
+    forms = [
+        JSON,
+        replace(JSON, confidence=True),
+        replace(JSON, overlay=True),
+        replace(JSON, overlay=True, overlay_type="image/webp"),
+        replace(JSON, output="labels"),
+        replace(JSON, output="overlay"),
+        replace(JSON, output="overlay", overlay_type="image/webp"),
+    ]
+    assert len({form.parts for form in forms}) == len(forms)
+    assert replace(JSON, overlay_type="image/webp", alpha=0.1).parts == JSON.parts
+
+
 def test_labels_are_a_file_that_reads_back() -> None:
     segmentation = fake_segmentation(PHOTO)
     data = encode_answer(replace(JSON, output="labels"), model_info(), CAMVID, PHOTO, segmentation, {})
