@@ -31,11 +31,12 @@ COPY . .
 RUN /opt/segserve/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
  && /opt/segserve/bin/pip uninstall --yes --quiet pip
 
-FROM source AS label-environment
+FROM requirements AS label-environment
 ARG LABEL_TORCH_INDEX=https://download.pytorch.org/whl/cu130
-RUN python3 -m venv /opt/segserve \
- && /opt/segserve/bin/pip install --no-cache-dir -c constraints.txt ${LABEL_TORCH_INDEX:+--extra-index-url ${LABEL_TORCH_INDEX}} '.[ray]' \
- && /opt/segserve/bin/pip uninstall --yes --quiet pip setuptools
+RUN /opt/segserve/bin/pip install --no-cache-dir -c constraints.txt ${LABEL_TORCH_INDEX:+--extra-index-url ${LABEL_TORCH_INDEX}} '.[ray,tracing]'
+COPY . .
+RUN /opt/segserve/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
+ && /opt/segserve/bin/pip uninstall --yes --quiet pip
 
 FROM ${BASE} AS runtime
 ENV PATH=/opt/segserve/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

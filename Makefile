@@ -41,7 +41,7 @@ check: install
 audit: install
 	.ci/audit
 
-# Builds, runs and measures the three images; needs root, buildah and debootstrap: apt-get install buildah debootstrap
+# Builds, runs and measures the images; needs root, buildah and debootstrap: apt-get install buildah debootstrap
 images: install
 	$(BIN)/python -m loadtests.containers $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(IMAGES_ARGS)
 

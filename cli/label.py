@@ -1,7 +1,9 @@
 """segserve label: batch jobs, from a manifest to label maps, status tables and exports."""
 
 import json
-import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,9 @@ from labeling.summary import describe, summarise
 from labeling.worker import WorkerSettings
 
 STOPPED_BY_FAILURES = 3
-INTERRUPTED = 130
 """Exit status of a job that --max-failure-rate stops."""
+INTERRUPTED = 130
+"""And of one that Ctrl-C or SIGTERM stops."""
 
 
 @click.command("label")
@@ -44,7 +47,11 @@ INTERRUPTED = 130
     help="Where workers run: on this machine, or in a Ray cluster.",
 )
 @click.option("--ray-address", envvar="RAY_ADDRESS", show_envvar=True, help="Without it a local cluster starts.")
-@click.option("--workers", type=click.IntRange(min=1), help="Side by side.  [default: one a GPU, or else one a core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Side by side.  [default: one a GPU, or else one a core (OMP_NUM_THREADS, if set)]",
+)
 @click.option("--index", type=click.IntRange(min=0), help="Label one part: $JOB_COMPLETION_INDEX.")
 @click.option("--index-count", type=click.IntRange(min=1), help="How many parts there are.  [default: one a shard]")
 @click.option("--shard-rows", type=click.IntRange(min=1), default=1000, show_default=True, help="Photos a shard.")
@@ -94,9 +101,11 @@ def command(
 
     \b
     Exit status: 0 the job is complete, rows in error included; 1 it cannot go on, the message says why;
-    3 too many photos fail (--max-failure-rate); 130 interrupted.
+    3 too many photos fail (--max-failure-rate); 130 interrupted (Ctrl-C, SIGTERM).
     """
-    with user_errors(JobError, OSError):
+    if index is not None and index_count is not None and index >= index_count:
+        raise click.UsageError(f"--index {index}: the parts of --index-count {index_count} begin with 0")
+    with user_errors(JobError, OSError), _interruptible():
         store = open_store(out)
         if status_only:
             job = _existing(store)
@@ -131,14 +140,24 @@ def command(
         except FailureRateExceeded as error:
             click.echo(f"Error: {error}", err=True)
             raise SystemExit(STOPPED_BY_FAILURES) from error
-        except KeyboardInterrupt:
-            click.echo("stopped: the same command goes on from here", err=True)
-            raise SystemExit(INTERRUPTED) from None
-        summary = finish(job, store)
-        if summary is None:
-            click.echo("done with this part; the index that ends last finishes the job", err=True)
+        summary = finish(job, store, formats)
+        if isinstance(summary, str):
+            click.echo(f"done with this part, but {summary}; the index that ends last finishes the job", err=True)
             return
         _show(describe(job, summary), store, as_json)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, and SIGTERM likewise, end the job in an orderly way: no photo is to blame for that."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped: the same command goes on from here", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _existing(store: Store) -> Job:
@@ -176,15 +195,14 @@ def _runner(
         except ModuleNotFoundError as error:
             raise JobError(f"--runner ray needs the package '{error.name}': pip install 'segserve[ray]'") from error
         return RayRunner(ray_address, workers), settings
-    from labeling.runners.embedded import EmbeddedRunner
+    from labeling.runners.embedded import EmbeddedRunner, cores
 
     if endpoint:
         return EmbeddedRunner(workers or 1), settings
     from labeling.local_labeler import gpus
 
-    cores = len(os.sched_getaffinity(0))
-    count = workers or gpus() or cores
-    return EmbeddedRunner(count, gpus()), replace(settings, threads=max(1, cores // count))
+    count = workers or gpus() or cores()
+    return EmbeddedRunner(count, gpus()), replace(settings, threads=max(1, cores() // count))
 
 
 def _show(facts: dict[str, Any], store: Store, as_json: bool) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,10 @@ import httpx
 from labeling.errors import JobError, PhotoError, RefusedError, TransientError
 from labeling.job import Labels
 from labeling.labeler import LabelMap
-from labeling.retrying import retrying
+from labeling.retrying import PATIENCE_S, retrying
 from models import labelsets
+
+logger = logging.getLogger("segserve")
 
 TIMEOUT_MS = 60_000
 """The deadline that each photo is sent with: batch work can wait."""
@@ -27,19 +30,46 @@ _DEFAULT_RETRY_AFTER_S = 1.0
 
 
 def labels_of(endpoint: str, api_key: str | None, model: str, long_side: int | None) -> Labels:
-    """What the service labels with. Raises JobError where it has no such model or does not answer."""
+    """What the service labels with. Waits for one that is not ready, as for a photo's labels; not for coroutines.
+
+    Raises JobError where it has no such model, does not answer, or does not get ready.
+    """
     name, _, version = model.partition("@")
     try:
-        answer = httpx.get(_url(endpoint, f"models/{name}"), headers=_headers(api_key), timeout=30)
+        answer = asyncio.run(_when_ready(_url(endpoint, f"models/{name}"), api_key))
+        if not answer.is_success:
+            raise JobError(f"{endpoint} has no model '{name}': {_detail(answer)}")
+        with _understood(endpoint):
+            versions = {found["version"]: found for found in answer.json()["versions"]}
+            found = versions.get(version) if version else list(versions.values())[-1]
+            if found is None:
+                raise JobError(f"{endpoint} has no version {version} of {name}: it has {', '.join(versions)}")
+            return Labels(f"{name}@{found['version']}", found["sha256"], found["label_set"], long_side)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise JobError(f"{endpoint} does not answer: {error}") from error
-    if not answer.is_success:
-        raise JobError(f"{endpoint} has no model '{name}': {_detail(answer)}")
-    versions = {found["version"]: found for found in answer.json()["versions"]}
-    found = versions.get(version) if version else list(versions.values())[-1]
-    if found is None:
-        raise JobError(f"{endpoint} has no version {version} of {name}: it has {', '.join(versions)}")
-    return Labels(f"{name}@{found['version']}", found["sha256"], found["label_set"], long_side)
+        raise JobError(f"{endpoint} does not answer: {error or type(error).__name__}") from error
+    except RefusedError as error:
+        raise JobError(f"{endpoint} does not get ready: {error} Run the same command again later") from error
+    except TransientError as error:
+        raise JobError(f"{error}: is --endpoint the URL of a segserve?") from error
+
+
+async def _when_ready(url: str, api_key: str | None) -> httpx.Response:
+    """The answer to a GET that is not 503 any more. The first 503 is told: somebody may be looking on."""
+    told = False
+
+    async def ask() -> httpx.Response:
+        nonlocal told
+        answer = await client.get(url)
+        if answer.status_code in _REFUSED:
+            if not told:
+                logger.warning("%s: %s Waiting for it, up to %d minutes", url, _detail(answer), PATIENCE_S / 60)
+            told = True
+            raise RefusedError("overloaded", _detail(answer), _retry_after(answer))
+        return answer
+
+    async with httpx.AsyncClient(headers=_headers(api_key), timeout=30) as client:
+        answer, _ = await retrying(ask)
+    return answer
 
 
 class EndpointLabeler:
@@ -93,7 +123,8 @@ class EndpointLabeler:
             if answer.status_code in _REFUSED:
                 raise RefusedError("overloaded", _detail(answer), _retry_after(answer))
         if answer.is_success:
-            return self._label_map(answer.json())
+            with _understood(self._url):
+                return self._label_map(answer.json())
         detail = _detail(answer)
         if answer.status_code in _ABOUT_THE_PHOTO:
             raise PhotoError(_cause(answer), detail)
@@ -152,6 +183,16 @@ class AdaptiveConcurrency:
             self._out -= 1
             async with self._changed:
                 self._changed.notify_all()
+
+
+@contextmanager
+def _understood(url: str) -> Iterator[None]:
+    """A proxy may answer in the service's place, with a page of its own, and the next answer be the service's again."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError) as error:
+        message = f"{url} answers with something that is not segserve's ({type(error).__name__}: {error})"
+        raise TransientError("unreachable", message) from error
 
 
 def _url(endpoint: str, path: str) -> str:

@@ -5,6 +5,7 @@ attempt belongs to a process that died (or to another that runs at the same time
 Its rows are suspects: the next attempt tries them first, half by half and with nothing else in flight, so that each
 further death halves what is suspect. A photo that was alone in flight at two deaths is a killer and becomes a row
 with an error. Suspects that survive are cleared, and the window is halved: it may have been too much memory at once.
+An attempt that somebody stops leaves no file, or, after deaths, one that says so: it is no death.
 """
 
 import json
@@ -33,6 +34,8 @@ class Record:
     """Deaths at which a row was the only one in flight."""
     deaths: int = 0
     """Of processes that worked on this shard."""
+    stopped: bool = False
+    """Nothing died: somebody ended the attempt."""
 
 
 class InProgress:
@@ -86,12 +89,20 @@ class InProgress:
         """The attempt has come to its end, whatever that is: nothing is suspect."""
         self._store.delete(self._path)
 
+    def stop(self) -> None:
+        """Somebody ends the attempt: what is in flight has done nothing, and what earlier deaths taught is kept."""
+        if self._record.deaths:
+            self._record.stopped = True
+            self._save()
+        else:
+            self.end()
+
     def _add(self, before: Record) -> None:
-        self._record.deaths += before.deaths + 1
+        self._record.deaths += before.deaths + (not before.stopped)
         for row, deaths in before.alone.items():
             self._record.alone[row] = max(deaths, self._record.alone.get(row, 0))
         first, end = before.rows
-        if end - first == 1:
+        if end - first == 1 and not before.stopped:
             self._record.alone[first] = self._record.alone.get(first, 0) + 1
         if end > first:
             self._record.suspects.append(before.rows)
@@ -114,4 +125,5 @@ def _parse(data: bytes) -> Record:
         suspects=[(first, end) for first, end in fields["suspects"]],
         alone={int(row): deaths for row, deaths in fields["alone"].items()},
         deaths=fields["deaths"],
+        stopped=fields.get("stopped", False),
     )

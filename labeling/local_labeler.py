@@ -1,6 +1,8 @@
 """The engine in this process: decoding and encoding in threads beside it."""
 
 import asyncio
+import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,8 @@ from labeling.labeler import MAX_PIXELS, LabelMap
 from models import labelsets
 from models.engine.engine import Photo, Segmentation
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
+
+logger = logging.getLogger("segserve")
 
 GPU_BATCH = 8
 """Photos a GPU labels at once. On a CPU it is one: more gains nothing, and labels stay those of a photo alone."""
@@ -72,6 +76,11 @@ class LocalLabeler:
     def _run(self, photos: Sequence[Photo]) -> Sequence[Segmentation | PhotoError]:
         try:
             return self._engine.run(photos, confidence=True, long_side=self._long_side)
+        except torch.AcceleratorError as error:
+            # Nothing runs on that device in this process any more. What was in flight stays written down, and the next
+            # process finds out whether a photo did it.
+            logger.critical("the GPU is lost, and this worker ends: %r", error)
+            os._exit(1)
         except (MemoryError, RuntimeError) as error:
             # Out of memory, mostly, and then one photo at a time may still fit.
             if len(photos) > 1:

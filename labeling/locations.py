@@ -33,6 +33,16 @@ def bucket_location(uri: str) -> BucketLocation:
     return BucketLocation(f"{head}://{bucket}", key)
 
 
+def lies_in(uri: str, folder: str) -> bool:
+    """Whether it is that folder or prefix, or a place below it."""
+    if scheme(uri) != scheme(folder):
+        return False
+    if not scheme(uri):
+        return local_path(uri).resolve().is_relative_to(local_path(folder).resolve())
+    place, prefix = (location.partition("://")[2].rstrip("/") + "/" for location in (uri, folder))
+    return place.startswith(prefix)
+
+
 def resolve(uri: str, base: str) -> str:
     """`uri`, or, where that is a relative path, its place under `base` (a folder or prefix)."""
     if scheme(uri) or uri.startswith(("/", "file://")):

@@ -47,13 +47,15 @@ def read_manifest(location: str) -> Iterator[pa.RecordBatch]:
                     row += batch.num_rows
         else:
             yield from _photos_below(location)
-    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowInvalid, UnicodeError) as error:
         raise JobError(f"{location} cannot be read: {error}") from error
 
 
 def _local_file(location: str) -> AbstractContextManager[Path]:
     if not scheme(location):
         return nullcontext(local_path(location))
+    if scheme(location) not in BUCKET_SCHEMES:
+        raise JobError(f"{location}: a manifest lies on this machine or in a bucket ({', '.join(BUCKET_SCHEMES)})")
     folder, _, name = location.rpartition("/")
     return open_store(folder).local_copy(name)
 
@@ -116,14 +118,26 @@ def _photos_below(location: str) -> Iterator[pa.RecordBatch]:
         prefix = bucket_location(root).key
         below = open_store(bucket_location(root).root).list(prefix)
         names = (entry.path.removeprefix(f"{prefix}/") for entry in below)
-    photos = (name for name in names if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES)
+    photos = (_utf8(name, root) for name in names if os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES)
     for chunk in _chunks(photos):
         yield pa.RecordBatch.from_pydict({"image_id": chunk, "uri": [f"{root}/{name}" for name in chunk]})
 
 
+def _utf8(name: str, root: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise JobError(f"{root}: the file name {os.fsencode(name)!r} is not UTF-8: rename the file") from None
+    return name
+
+
 def _files_below(folder: Path) -> Iterator[str]:
+    def complain(error: OSError) -> None:
+        raise error
+
     seen = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    # Left to itself it passes over a folder that cannot be read.
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=complain):
         # A link may lead back to a folder above it.
         status = os.stat(parent)
         if (status.st_dev, status.st_ino) in seen:
@@ -147,13 +161,21 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
+def _texts(batch: pa.RecordBatch, name: str, location: str) -> list[str | None]:
+    try:
+        return [_text(value) for value in batch[name].to_pylist()]
+    except TypeError:
+        kind = batch.schema.field(name).type
+        raise JobError(f"{location}: the column {name} is of type {kind}: write it as strings") from None
+
+
 def _normalised(batch: pa.RecordBatch, base: str, location: str, first: int) -> pa.RecordBatch:
     missing = {"image_id", "uri"} - set(batch.schema.names)
     if missing:
         raise JobError(
             f"{location} lacks the columns {', '.join(sorted(missing))}: it has {', '.join(batch.schema.names)}"
         )
-    ids, uris = ([_text(value) for value in batch[name].to_pylist()] for name in ("image_id", "uri"))
+    ids, uris = (_texts(batch, name, location) for name in ("image_id", "uri"))
     for row, pair in enumerate(zip(ids, uris, strict=True), first + 1):
         if not all(pair):
             raise JobError(f"{location}, row {row}: image_id and uri must not be empty")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from labeling.errors import JobError
 from labeling.job import PATH, Job, Labels, load_job, part
+from labeling.locations import lies_in
 from labeling.manifest import read_manifest
 from labeling.store import Store
 from labeling.tables import to_parquet
@@ -22,9 +23,11 @@ _LAYOUT_VERSION = 1
 def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:
     """The job of this manifest, written to the store or found there.
 
-    Two callers may plan the same job at once. Raises JobError where the store holds another job, for a manifest that
-    cannot be read, is empty, or names an image_id twice.
+    Two callers may plan the same job at once. Raises JobError where the store holds another job or lies in the folder
+    of photos, for a manifest that cannot be read, is empty, or names an image_id twice.
     """
+    if lies_in(store.uri, source):
+        raise JobError(f"the results would be photos of {source} the next time: choose another --out, outside of it")
     existing = load_job(store)
     folder = f"manifest/{secrets.token_hex(4)}"
     digest, rows = hashlib.sha256(), 0

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from labeling import in_progress, shard, status
+from labeling import in_progress, retry_round, shard, status
 from labeling.exports.shard import exports_left
 from labeling.job import Job
 from labeling.progress import Progress
@@ -15,6 +15,10 @@ from labeling.summary import Summary, describe, summarise
 from labeling.worker import WorkerSettings
 
 SUCCESS = "_SUCCESS"
+
+_OF_UNITS = (shard.FOLDER, status.FOLDER, in_progress.FOLDER)
+_ABANDONED_SECONDS = 3600.0
+"""After which a half-written file elsewhere has no writer any more: an export, a plan, a report."""
 
 
 def label(
@@ -36,15 +40,14 @@ def label(
 
 def retry_failed(job: Job, store: Store, runner: Runner, settings: WorkerSettings, *, shards: Sequence[int]) -> None:
     """Label the rows in error of finished shards once more. Raises JobError."""
-    wanted, units, photos = set(shards), [], 0
-    for number, newest in sorted(status.committed(store).items()):
-        if number in wanted:
-            failed = sum(row["status"] == "error" for row in status.newest(store, number, newest, ["status"]))
-            photos += failed
-            units += [Unit(number, newest + 1)] if failed else []
-    if units:
+    done = status.committed(store)
+    wanted = set(shards)
+    round_of = retry_round.join(store, done, wanted)
+    if round_of:
         # What it vouches for is about to change.
         store.delete(SUCCESS)
+    units = [Unit(number, retry) for number, retry in round_of.items() if number in wanted and done[number] < retry]
+    photos = sum(retry_round.failed(store, unit.shard, done[unit.shard]) for unit in units)
     _run(job, store, runner, settings, units, Progress(photos))
 
 
@@ -58,11 +61,16 @@ def export(
         runner.run(job, store.uri, settings, tasks, Progress(0, shown=False))
 
 
-def finish(job: Job, store: Store) -> Summary | None:
-    """Sweep, and write summary.json, report.html and, last, _SUCCESS; None where shards are still to be done."""
+def finish(job: Job, store: Store, formats: tuple[str, ...] = ()) -> Summary | str:
+    """Sweep, and write summary.json, report.html and, last, _SUCCESS; or what is still to be done, also by others."""
     done = status.committed(store)
-    if not done.keys() >= set(job.shards):
-        return None
+    if left := len(set(job.shards) - done.keys()):
+        return f"{left:,} of {len(job.shards):,} shards are open"
+    if left := len(retry_round.left(store, done)):
+        return f"{left:,} of {len(job.shards):,} shards wait for their turn in this round of --retry-failed"
+    if left := len(exports_left(store, formats, done)):
+        return f"{left:,} of {len(formats) * len(done):,} exports are open"
+    retry_round.end(store)
     _sweep(job, store, done)
     summary = summarise(job, store)
     store.write("summary.json", json.dumps(describe(job, summary), indent=2).encode())
@@ -87,13 +95,15 @@ def _sweep(job: Job, store: Store, done: dict[int, int]) -> None:
     for entry in store.list(in_progress.FOLDER):
         if entry.path.split("/")[1] in units:
             store.delete(entry.path)
-    for folder in (shard.FOLDER, status.FOLDER):
-        for leftover, wanted in store.leftovers(folder):
-            if _unit_name(wanted) in units:
-                store.delete(leftover)
+    for leftover, wanted, age in store.leftovers():
+        folder, _, rest = wanted.partition("/")
+        unit = rest.partition("/")[0] if folder == in_progress.FOLDER else _unit_name(wanted)
+        if unit in units if folder in _OF_UNITS else age > _ABANDONED_SECONDS:
+            store.delete(leftover)
     for entry in store.list("manifest"):
         if not entry.path.startswith(f"{job.manifest}/"):
             store.delete(entry.path)
+    store.remove_empty_folders(in_progress.FOLDER, units)
 
 
 def _unit_name(path: str) -> str:

@@ -43,12 +43,15 @@ class Unit:
     def name(self) -> str:
         return part(self.shard) + (f".r{self.retry}" if self.retry else "")
 
+    def __str__(self) -> str:
+        return f"shard {self.shard}" + (f", retry {self.retry}" if self.retry else "")
+
 
 async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, reader: Reader, report: Report) -> bool:
     """Label a shard's photos and commit it. False where it was committed before, or by another process meanwhile.
 
     At most `labeler.window` photos are in memory. Raises OSError where the store fails; the shard can then be labelled
-    again, as it can after any death of the process.
+    again, as it can after any death of the process. Cancelled, it blames no photo for its end.
     """
     if await asyncio.to_thread(_is_committed, store, unit):
         return False
@@ -56,12 +59,16 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
     attempt = secrets.token_hex(4)
     progress = InProgress(store, unit.name, attempt)
     await asyncio.to_thread(progress.recover)
+    leave = progress.end
     try:
         window = Window(photos.to_pylist(), labeler, reader, progress)
         await window.try_suspects()
         return await _label_and_commit(job, store, unit, attempt, photos.schema, window, report)
+    except asyncio.CancelledError:
+        leave = progress.stop
+        raise
     finally:
-        await asyncio.to_thread(progress.end)
+        await asyncio.to_thread(leave)
 
 
 async def _label_and_commit(

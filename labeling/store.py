@@ -3,7 +3,8 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -58,8 +59,12 @@ class Store(Protocol):
         """All files below a folder, in the order of their paths."""
         ...
 
-    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Half-written files of a folder, whose writer lives or was killed: (path, path it was to have)."""
+    def leftovers(self) -> Iterator[tuple[str, str, float]]:
+        """Half-written files, whose writer lives or was killed: (path, path it was to have, seconds since it grew)."""
+        ...
+
+    def remove_empty_folders(self, folder: str, names: Container[str]) -> None:
+        """Remove those below `folder` of these names that hold nothing."""
         ...
 
 
@@ -140,10 +145,20 @@ class DiskStore:
                     with suppress(FileNotFoundError):
                         yield Entry(path.relative_to(self._root).as_posix(), path.stat().st_size)
 
-    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:
-        for path in (self._root / folder).glob(f"{_TEMPORARY}*"):
+    def leftovers(self) -> Iterator[tuple[str, str, float]]:
+        for path in self._root.rglob(f"{_TEMPORARY}*"):
             _, _, name = path.name.removeprefix(_TEMPORARY).partition("-")
-            yield f"{folder}/{path.name}", f"{folder}/{name}"
+            with suppress(FileNotFoundError):
+                age = time.time() - path.stat().st_mtime
+                relative = path.relative_to(self._root)
+                yield relative.as_posix(), relative.with_name(name).as_posix(), age
+
+    def remove_empty_folders(self, folder: str, names: Container[str]) -> None:
+        for path in (self._root / folder).glob("*/"):
+            if path.name in names:
+                # Another attempt may have begun in it.
+                with suppress(OSError):
+                    path.rmdir()
 
     def _temporary(self, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +224,12 @@ class BucketStore:
                 for found in chunk:
                     yield Entry(found["path"], found["size"])
 
-    def leftovers(self, folder: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 (the protocol's signature)
+    def leftovers(self) -> Iterator[tuple[str, str, float]]:
         """None: uploads appear whole or not at all."""
         yield from ()
+
+    def remove_empty_folders(self, folder: str, names: Container[str]) -> None:
+        """There are no folders."""
 
 
 def first_line(error: Exception) -> str:

@@ -44,10 +44,13 @@ class Window:
         self._groups = max(1, (labeler.window >> min(progress.deaths, 16)) // self._batch)
 
     async def try_suspects(self) -> None:
-        """Label the photos that earlier attempts died at, a few at a time, to see whether this one dies too."""
+        """Label the photos that earlier attempts died at, half by half, to see whether this one dies too."""
         suspects = self._progress.suspects()
         while rows := await asyncio.to_thread(next, suspects, None):
-            await self._label(range(*rows))
+            photos = range(*rows)
+            # Together in flight, but never more in one batch than ever: that would be another amount of memory.
+            batches = (photos[first : first + self._batch] for first in range(0, len(photos), self._batch))
+            await asyncio.gather(*(self._label(batch) for batch in batches))
 
     async def in_order(self) -> AsyncGenerator[tuple[dict[str, Any], Result], None]:
         """Every photo with what became of it, in the manifest's order."""

@@ -38,15 +38,37 @@ class Worker:
         self._loop = asyncio.Runner()
         self._reader = PhotoReader()
         self._labeler: Labeler | None = None
+        self._stopped = False
+        self._labelling: asyncio.Task[bool] | None = None
 
     def do(self, task: Task, report: Report) -> None:
-        """Finish the unit. Raises OSError where the store fails: the unit can be done again. Raises JobError."""
+        """Finish the unit. Raises OSError where the store fails: the unit can be done again. Raises JobError.
+
+        Raises CancelledError when it is stopped.
+        """
         if isinstance(task, ExportUnit):
             export_shard(self._job, self._store, task)
             return
         # Exports need no engine.
         self._labeler = self._labeler or _labeler(self._job, self._settings)
-        self._loop.run(label_shard(self._job, self._store, task, self._labeler, self._reader, report))
+        self._loop.run(self._label(task, self._labeler, report))
+
+    def stop(self) -> None:
+        """For another thread, or a signal: end what is being done, as if it had never begun."""
+        self._stopped = True
+        if labelling := self._labelling:
+            labelling.get_loop().call_soon_threadsafe(labelling.cancel)
+
+    async def _label(self, unit: Unit, labeler: Labeler, report: Report) -> None:
+        self._labelling = asyncio.ensure_future(
+            label_shard(self._job, self._store, unit, labeler, self._reader, report)
+        )
+        if self._stopped:
+            self._labelling.cancel()
+        try:
+            await self._labelling
+        finally:
+            self._labelling = None
 
     def close(self) -> None:
         self._loop.run(self._reader.close())

@@ -16,6 +16,9 @@ class ExportUnit:
     shard: int
     retry: int
 
+    def __str__(self) -> str:
+        return f"the {self.format} export of shard {self.shard}"
+
 
 def export_shard(job: Job, store: Store, unit: ExportUnit) -> None:
     """Write the shard's files. It may run any number of times, also at the same time."""

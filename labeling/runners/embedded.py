@@ -2,9 +2,7 @@
 
 import multiprocessing
 import os
-import queue
 import signal
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -15,10 +13,15 @@ from multiprocessing.context import SpawnProcess
 from labeling.errors import JobError
 from labeling.job import Job
 from labeling.progress import Counts, Progress
-from labeling.runners.base import MAX_DEATHS, MAX_FAILED_STARTS, STORE_ATTEMPTS
+from labeling.runners.base import ATTEMPTS, DEATHS_ADVICE, MAX_DEATHS, MAX_FAILED_STARTS, fails_for_good
+from labeling.runners.process import LEAVE_SECONDS, work
 from labeling.worker import Task, WorkerSettings
 
-_SECONDS_BETWEEN_REPORTS = 0.2
+
+def cores() -> int:
+    """Those to share among workers: OMP_NUM_THREADS, by which a container says how many it has; else all there are."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class _Run:
         self._progress = progress
         self._processes: list[_Process] = []
         self._deaths: Counter[Task] = Counter()
-        self._store_failures: Counter[Task] = Counter()
+        self._failures: Counter[Task] = Counter()
         self._failed_starts = 0
 
     def work_off(self, workers: int) -> None:
@@ -77,17 +80,24 @@ class _Run:
                     except (EOFError, OSError):
                         self._bury(process)
         finally:
-            for process in self._processes:
-                process.process.kill()
-            for process in self._processes:
-                process.process.join()
-                process.pipe.close()
+            self._stop()
+
+    def _stop(self) -> None:
+        for process in self._processes:
+            # It hears that, and takes back what it wrote down of photos in flight: they do not kill it.
+            process.pipe.close()
+        patience = time.monotonic() + LEAVE_SECONDS
+        for process in self._processes:
+            process.process.join(max(0, patience - time.monotonic()))
+        for process in self._processes:
+            process.process.kill()
+            process.process.join()
 
     def _start(self, device: int) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         gpu = device % self._gpus if self._gpus else None
-        process = context.Process(target=_work, args=(theirs, gpu, *self._start_arguments), daemon=True)
+        process = context.Process(target=work, args=(theirs, gpu, *self._start_arguments), daemon=True)
         process.start()
         # Only the worker holds its end now, so that its death closes the pipe.
         theirs.close()
@@ -102,11 +112,11 @@ class _Run:
             return
         if message == "broken":
             raise JobError(str(content))
-        if message == "store failed":
+        if message in ("store failed", "failed"):
             assert process.task
-            self._store_failures[process.task] += 1
-            if self._store_failures[process.task] == STORE_ATTEMPTS:
-                raise JobError(f"the results cannot be read or written: {content}. Run the same command again later")
+            self._failures[process.task] += 1
+            if self._failures[process.task] == ATTEMPTS:
+                raise fails_for_good(message, process.task, str(content))
             self._progress.take_back(process.counts)
             self._waiting.append(process.task)
         process.ready, process.task, process.counts = True, None, Counts()
@@ -120,79 +130,23 @@ class _Run:
         process.process.join()
         process.pipe.close()
         self._processes.remove(process)
-        code = process.process.exitcode
+        end = _end(process.process.exitcode)
         if not process.ready:
             self._failed_starts += 1
             if self._failed_starts == MAX_FAILED_STARTS:
-                raise JobError(f"the workers end before they are ready (exit code {code}): is there enough memory?")
+                raise JobError(f"the workers end before they are ready ({end}): is there enough memory?")
         elif process.task:
             self._progress.take_back(process.counts)
             self._deaths[process.task] += 1
             if self._deaths[process.task] == MAX_DEATHS:
-                raise JobError(f"{MAX_DEATHS} workers died at {process.task} (exit code {code})")
-            self._progress.note(f"a worker died (exit code {code}) at {process.task}: another one takes over")
+                raise JobError(f"{MAX_DEATHS} workers died at {process.task} ({end}): {DEATHS_ADVICE}")
+            self._progress.note(f"a worker died ({end}) at {process.task}: another one takes over")
             self._waiting.appendleft(process.task)
         self._start(process.device)
 
 
-def _work(pipe: Connection, gpu: int | None, job: Job, store_uri: str, settings: WorkerSettings) -> None:
-    """The worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which decides.
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
-    # Read when the libraries are imported.
-    os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-    if gpu is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
-    from labeling.worker import Worker
-
-    try:
-        worker = Worker(job, store_uri, settings)
-    except JobError as error:
-        pipe.send(("broken", str(error)))
-        return
-    pipe.send(("ready", None))
-    reports = _Reports(pipe)
-    while True:
-        task = tasks.get()
-        try:
-            worker.do(task, reports.add)
-            reports.flush()
-            pipe.send(("done", None))
-        except JobError as error:
-            pipe.send(("broken", str(error)))
-        except OSError as error:
-            reports.drop()
-            pipe.send(("store failed", f"{type(error).__name__}: {error}"))
-
-
-def _listen(pipe: Connection, tasks: "queue.SimpleQueue[Task]") -> None:
-    try:
-        while True:
-            tasks.put(pipe.recv())
-    except (EOFError, OSError):
-        # The parent is gone: nobody is left to work for, and a half-done shard is safe to leave.
-        os._exit(1)
-
-
-class _Reports:
-    """Rows are told a few times a second, not one by one."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._counts = Counts()
-        self._sent = 0.0
-
-    def add(self, code: str | None) -> None:
-        self._counts.add(code)
-        if time.monotonic() > self._sent + _SECONDS_BETWEEN_REPORTS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._counts.done:
-            self._pipe.send(("rows", self._counts))
-        self.drop()
-
-    def drop(self) -> None:
-        self._counts, self._sent = Counts(), time.monotonic()
+def _end(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    # Mostly the kernel's, for want of memory.
+    return f"killed by {signal.Signals(-code).name}"

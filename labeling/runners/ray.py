@@ -1,5 +1,6 @@
 """Workers as actors of a Ray cluster: one engine an actor, placed by GPUs where there are any, or else by cores."""
 
+import asyncio
 import logging
 import os
 import threading
@@ -14,8 +15,10 @@ from ray.exceptions import RayActorError
 
 from labeling.errors import JobError
 from labeling.job import Job
+from labeling.locations import scheme
 from labeling.progress import Counts, Progress
-from labeling.runners.base import MAX_DEATHS, MAX_FAILED_STARTS, STORE_ATTEMPTS
+from labeling.runners.base import ATTEMPTS, DEATHS_ADVICE, MAX_DEATHS, MAX_FAILED_STARTS, fails_for_good
+from labeling.runners.process import LEAVE_SECONDS
 from labeling.worker import Task, Worker, WorkerSettings
 
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -43,16 +46,18 @@ class RayRunner:
             cores, gpus = int(cluster.get("CPU", 1)), int(cluster.get("GPU", 0))
             threads = max(1, cores // gpus) if gpus and not settings.endpoint else 1
             resources = {"num_cpus": threads, "num_gpus": 1 if gpus and not settings.endpoint else 0}
-            actor = ray.remote(max_concurrency=2, **resources)(RayWorker)
+            actor = ray.remote(max_concurrency=3, **resources)(RayWorker)
             arguments = (job, store_uri, replace(settings, threads=threads))
             workers = self._workers or (gpus if resources["num_gpus"] else cores)
-            _Run(actor, arguments, tasks, progress).work_off(min(workers, len(tasks)))
+            local = self._address and not scheme(store_uri)
+            hint = f"; {store_uri} must be a folder that all nodes share, or --out a bucket" if local else ""
+            _Run(actor, arguments, tasks, progress, hint).work_off(min(workers, len(tasks)))
         finally:
             ray.shutdown()
 
 
 class RayWorker:
-    """The actor. `do` and `take_counts` run side by side, each in a thread."""
+    """The actor. `do`, `take_counts` and `stop` run side by side, each in a thread."""
 
     def __init__(self, job: Job, store_uri: str, settings: WorkerSettings) -> None:
         self._worker = Worker(job, store_uri, settings)
@@ -63,14 +68,22 @@ class RayWorker:
         """Returns once the actor has its place."""
 
     def do(self, task: Task) -> tuple[str, str]:
-        """("done", ""), or ("store failed" or "broken", why)."""
+        """("done" or "stopped", ""), or ("store failed", "failed" or "broken", why)."""
         try:
             self._worker.do(task, self._add)
         except JobError as error:
             return "broken", str(error)
         except OSError as error:
             return "store failed", f"{type(error).__name__}: {error}"
+        except asyncio.CancelledError:
+            return "stopped", ""
+        except Exception as error:
+            return "failed", f"{type(error).__name__}: {error}"
         return "done", ""
+
+    def stop(self) -> None:
+        """End what is being done, as if it had never begun."""
+        self._worker.stop()
 
     def take_counts(self) -> Counts:
         """What was labelled since the last call."""
@@ -94,17 +107,24 @@ class _Actor:
 
 class _Run:
     def __init__(
-        self, actor: Any, arguments: tuple[Job, str, WorkerSettings], tasks: Sequence[Task], progress: Progress
+        self,
+        actor: Any,
+        arguments: tuple[Job, str, WorkerSettings],
+        tasks: Sequence[Task],
+        progress: Progress,
+        hint: str,
     ) -> None:
         self._actor = actor
         self._arguments = arguments
         self._waiting = deque(tasks)
         self._progress = progress
+        self._hint = hint
+        """What to look at where results cannot be read or written."""
         self._actors: dict[Any, _Actor] = {}
         """By what is waited for: the actor's start or its task."""
         self._idle: list[_Actor] = []
         self._deaths: Counter[Task] = Counter()
-        self._store_failures: Counter[Task] = Counter()
+        self._failures: Counter[Task] = Counter()
         self._failed_starts = 0
 
     def work_off(self, workers: int) -> None:
@@ -120,8 +140,17 @@ class _Run:
                     self._report(list(self._actors.values()))
                     reported = time.monotonic()
         finally:
-            for actor in [*self._actors.values(), *self._idle]:
-                ray.kill(actor.handle)
+            self._stop()
+
+    def _stop(self) -> None:
+        busy = {reference: actor for reference, actor in self._actors.items() if actor.task}
+        for actor in busy.values():
+            # It takes back what it wrote down of photos in flight: they do not kill it.
+            actor.handle.stop.remote()
+        if busy:
+            ray.wait(list(busy), num_returns=len(busy), timeout=LEAVE_SECONDS)
+        for actor in [*self._actors.values(), *self._idle]:
+            ray.kill(actor.handle)
 
     def _start(self) -> None:
         handle = self._actor.remote(*self._arguments)
@@ -149,11 +178,11 @@ class _Run:
         assert actor.task
         if outcome == "broken":
             raise JobError(why)
-        if outcome == "store failed":
+        if outcome in ("store failed", "failed"):
             self._progress.take_back(actor.counts)
-            self._store_failures[actor.task] += 1
-            if self._store_failures[actor.task] == STORE_ATTEMPTS:
-                raise JobError(f"the results cannot be read or written: {why}. Run the same command again later")
+            self._failures[actor.task] += 1
+            if self._failures[actor.task] == ATTEMPTS:
+                raise fails_for_good(outcome, actor.task, why, self._hint)
             self._waiting.append(actor.task)
 
     def _bury(self, actor: _Actor, error: RayActorError) -> None:
@@ -168,7 +197,7 @@ class _Run:
             self._progress.take_back(actor.counts)
             self._deaths[actor.task] += 1
             if self._deaths[actor.task] == MAX_DEATHS:
-                raise JobError(f"{MAX_DEATHS} actors died at {actor.task}: {error}")
+                raise JobError(f"{MAX_DEATHS} actors died at {actor.task} ({error}): {DEATHS_ADVICE}")
             self._progress.note(f"an actor died at {actor.task}: another one takes over")
             self._waiting.appendleft(actor.task)
         self._start()

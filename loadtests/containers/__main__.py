@@ -28,6 +28,7 @@ DEBIAN = "localhost/segserve-debian:bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
 START_SECONDS = 180.0
 HEIGHT, WIDTH = 360, 480
+TORCH_INDICES = ("CPU_TORCH_INDEX", "WORKER_TORCH_INDEX", "LABEL_TORCH_INDEX")
 FORBIDDEN = ("gcc", "cc", "g++", "clang", "make")
 Report = dict[str, dict[str, float | str]]
 
@@ -51,11 +52,12 @@ def debian(buildah: Buildah, folder: Path) -> str:
 
 
 def build(buildah: Buildah, base: str, torch_index: str) -> Report:
-    """All three, the worker for CPUs."""
+    """All four. torch_index: for all that have torch; "" for the Dockerfile's own."""
     report: Report = {}
-    for target in ("gateway", "embedded", "worker"):
+    # An empty one would take the place of the Dockerfile's.
+    arguments = {"BASE": base} | (dict.fromkeys(TORCH_INDICES, torch_index) if torch_index else {})
+    for target in ("gateway", "embedded", "worker", "label"):
         began = time.monotonic()
-        arguments = {"BASE": base, "CPU_TORCH_INDEX": torch_index, "WORKER_TORCH_INDEX": torch_index}
         buildah.build(ROOT, target, image(target), **arguments)
         report[target] = {
             "MB": round(buildah.size(image(target)) / 1e6),
@@ -163,7 +165,7 @@ def say(name: str, found: Mapping[str, float | str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", help="an image with Python, such as the Dockerfile's own, where one can be fetched")
-    parser.add_argument("--torch-index", default="", help="where pip finds torch for CPUs, if it must be told")
+    parser.add_argument("--torch-index", default="", help="where pip finds torch for CPUs; else as the Dockerfile says")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "containers")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

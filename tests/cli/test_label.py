@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -75,7 +76,7 @@ def test_the_way_of_a_job_through_a_service(photos: Path, out: Path) -> None:
 
         part = label("--resume", *service, "--index", 1, "--index-count", 2)
         assert (part.exit_code, part.stdout) == (0, "")
-        assert "the index that ends last finishes the job" in part.stderr
+        assert "2 of 3 shards are open; the index that ends last finishes the job" in part.stderr
         status = facts(label("--status", "--out", out, "--json"))
         assert (status["shards_done"], status["shards"], status["complete"], status["ok"]) == (1, 3, False, 3)
         assert label("--status", "--out", out).stdout.endswith("1 of 3 shards done; 3 of 8 photos labelled\n")
@@ -132,7 +133,10 @@ def test_too_many_failures_have_an_exit_status_of_their_own(tmp_path: Path, out:
     assert len(rows(open_store(str(out)))) == 120
 
 
-def test_ctrl_c_stops_and_the_same_command_goes_on(photos: Path, out: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_it_blames_no_photo_and_the_same_command_goes_on(
+    number: signal.Signals, photos: Path, out: Path, tmp_path: Path
+) -> None:
     os.mkfifo(photos / "zz.jpg")  # Reading it waits for a writer.
     with serving() as (url, _):
         arguments = (photos, "--out", out, "--endpoint", url, "--model", "fake", "--shard-rows", 4)
@@ -140,13 +144,44 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(photos: Path, out: Path, tmp_
             while not list((out / "working").glob("*/*")):
                 assert process.poll() is None
                 time.sleep(0.1)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             assert process.wait(PATIENCE) == 130
+        assert not list((out / "working").glob("*/*"))
         assert "the same command goes on from here" in (tmp_path / "log").read_text()
         (photos / "zz.jpg").unlink()
         (photos / "zz.jpg").write_bytes(draw(5))
         assert label(*arguments).exit_code == 0
     assert len(results(out)) == 9
+
+
+def test_ctrl_c_while_it_plans_is_an_interruption_too(out: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.jsonl")  # Reading it waits for a writer.
+    with serving() as (url, _):
+        arguments = (tmp_path / "m.jsonl", "--out", out, "--endpoint", url, "--model", "fake")
+        with label_process(tmp_path / "log", *arguments) as process:
+            writing = os.open(tmp_path / "m.jsonl", os.O_WRONLY)  # Waits until it is read.
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+            os.close(writing)
+    assert "stopped: the same command goes on" in (tmp_path / "log").read_text()
+
+
+def test_workers_are_as_many_as_the_cores_that_are_given(out: Path, tmp_path: Path, checkpoint_dir: Path) -> None:
+    """In a container the machine's cores are not its own: OMP_NUM_THREADS says how many are."""
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        os.mkfifo(tmp_path / f"photos/{number}.jpg")  # Whose reader waits, so that all workers are at work.
+    model = ("--model", "tiny", "--model-dir", checkpoint_dir, "--shard-rows", 1)
+    arguments = (tmp_path / "photos", "--out", out, *model)
+    with label_process(tmp_path / "log", *arguments, OMP_NUM_THREADS="3") as process:
+        for _ in range(PATIENCE * 50):
+            begun = list((out / "working").glob("*/*"))
+            if len(begun) == 3:
+                break
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline())]
+        assert len(workers) == len(begun) == 3
 
 
 @pytest.mark.parametrize(
@@ -161,6 +196,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(photos: Path, out: Path, tmp_
         ([".", "--endpoint", "http://127.0.0.1:1"], 1, "does not answer"),
         ([".", "--max-failure-rate", "2"], 2, "--max-failure-rate"),
         ([".", "--export", "voc"], 2, "--export"),
+        ([".", "--index", "4", "--index-count", "4"], 2, "the parts of --index-count 4 begin with 0"),
     ],
 )
 def test_mistakes_are_told(arguments: list[str], status: int, message: str, out: Path) -> None:

@@ -1,11 +1,13 @@
 """What holds for every object of every overlay."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.main import COMMANDS
+from service.app import create_app
 from service.settings import Settings
 from tests.k8s.manifests import (
     OVERLAYS,
@@ -19,6 +21,7 @@ from tests.k8s.manifests import (
     the,
 )
 from tests.k8s.public import public_overlay
+from tests.service.fakes import FakeBackend
 from worker.settings import WorkerSettings
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
@@ -96,6 +99,21 @@ def test_what_they_may_take_is_bounded(manifests: list[Manifest]) -> None:
         for volume in pod(workload)["volumes"]:
             if "emptyDir" in volume:
                 assert in_bytes(volume["emptyDir"]["sizeLimit"]) > 0
+
+
+def test_volumes_may_be_filled(manifests: list[Manifest]) -> None:
+    """A pod whose files on disk outgrow its limit is evicted, whatever each volume may hold."""
+    for workload in workloads(manifests):
+        (container,) = pod(workload)["containers"]
+        volumes = [volume["emptyDir"] for volume in pod(workload)["volumes"] if "emptyDir" in volume]
+        on_disk = sum(in_bytes(volume["sizeLimit"]) for volume in volumes if volume.get("medium") != "Memory")
+        assert on_disk <= in_bytes(container["resources"]["limits"]["ephemeral-storage"])
+
+
+def test_nothing_stands_before_the_start_of_a_gpus_worker(manifests: list[Manifest]) -> None:
+    """Only CPUs run compiled networks, and one that does not compile must not keep the others from being served."""
+    for workload in workloads(manifests):
+        assert "initContainers" not in pod(workload)
 
 
 def test_a_gateway_has_the_memory_that_it_may_promise(manifests: list[Manifest]) -> None:
@@ -287,6 +305,13 @@ def test_only_batch_workers_scale_to_zero() -> None:
 
 
 @pytest.mark.parametrize("name", ["keda", "batch"])
+def test_alerts_are_told_which_gateway_scales_to_zero(name: str) -> None:
+    (endpoint,) = the(overlay(name), "ServiceMonitor", "segserve-gateway")["spec"]["endpoints"]
+    labels = {one["targetLabel"]: one["replacement"] for one in endpoint.get("relabelings", [])}
+    assert labels == ({"scale_to_zero": "true"} if name == "batch" else {})
+
+
+@pytest.mark.parametrize("name", ["keda", "batch"])
 def test_triggers_look_at_their_own_namespace(name: str) -> None:
     (namespace,) = of_kind(overlay(name), "Namespace")
     for scaled in of_kind(overlay(name), "ScaledObject"):
@@ -294,6 +319,24 @@ def test_triggers_look_at_their_own_namespace(name: str) -> None:
         assert queries
         for query in queries:
             assert f'namespace="{namespace["metadata"]["name"]}"' in query
+
+
+def test_what_a_batch_job_asks_first_wakes_a_worker() -> None:
+    """Its first question is for the model; each is turned away with 503 while there is no worker."""
+    (queries,) = [
+        [trigger["metadata"]["query"] for trigger in one["spec"]["triggers"]]
+        for one in of_kind(overlay("batch"), "ScaledObject")
+        if one["metadata"]["name"] == "segserve-worker"
+    ]
+    (waking,) = [query for query in queries if 'status="503"' in query]
+    routes = re.search(r'route=~"([^"]+)"', waking)
+    assert routes
+    asked = [
+        path
+        for path in create_app(Settings(model="fake"), FakeBackend()).openapi()["paths"]
+        if re.fullmatch(routes[1], path)
+    ]
+    assert sorted(asked) == ["/models/{name}", "/segment"]
 
 
 # Who finds and reaches whom
@@ -390,3 +433,14 @@ def test_the_public_service_wants_keys_and_shows_no_address_of_its_operators(tmp
     for rule in ingress["spec"]["rules"]:
         for path in rule["http"]["paths"]:
             assert not any(hidden.startswith(path["path"]) for hidden in ("/metrics", "/livez", "/readyz"))
+
+
+def test_the_ingress_takes_all_that_the_gateway_takes(tmp_path: Path) -> None:
+    public = public_overlay(tmp_path)
+    (ingress,) = of_kind(public, "Ingress")
+    prefix = "nginx.ingress.kubernetes.io/proxy-"
+    limits = {name.removeprefix(prefix): value for name, value in ingress["metadata"]["annotations"].items()}
+    assert int(limits["body-size"].removesuffix("m")) * 2**20 > Settings().max_body_bytes
+    assert int(limits["read-timeout"]) * 1000 > int(config(public, "segserve-gateway")["SEGSERVE_MAX_TIMEOUT_MS"])
+    # Else a body is kept on the proxy's disk before the gateway may refuse it by its header.
+    assert limits["request-buffering"] == "off"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from images import decode, decode_label_map
 from labeling import retrying
@@ -77,6 +77,35 @@ async def test_other_weights_under_the_same_name_are_refused() -> None:
 def test_a_service_that_is_not_there_is_told() -> None:
     with pytest.raises(JobError, match="does not answer"):
         labels_of("http://127.0.0.1:1", None, "fake", None)
+
+
+async def test_a_service_without_a_worker_is_waited_for() -> None:
+    """As one that scales to zero: its 503 is what wakes the first worker."""
+    times: list[float] = []
+
+    def answer(_: Request) -> Response:
+        times.append(time.monotonic())
+        if len(times) < 3:
+            return problem(503, "not-ready", retry_after_ms=200)
+        return JSONResponse(SERVED)
+
+    async with web_server(answer) as url:
+        assert await labels(url) == WANTED
+    assert all(later - earlier >= 0.2 for earlier, later in itertools.pairwise(times))
+    assert len(times) == 3
+
+
+async def test_a_service_that_does_not_get_ready_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "PATIENCE_S", 0.3)
+    async with web_server(lambda _: problem(503, "not-ready", retry_after_ms=100)) as url:
+        with pytest.raises(JobError, match=r"does not get ready: because of not-ready.*again later"):
+            await labels(url)
+
+
+async def test_a_page_in_the_place_of_the_service_is_told() -> None:
+    async with web_server(lambda _: HTMLResponse("<h1>Sign in</h1>")) as url:
+        with pytest.raises(JobError, match=r"not segserve's.*is --endpoint the URL of a segserve"):
+            await labels(url)
 
 
 ANSWER = {
@@ -159,6 +188,17 @@ async def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
         retrying.ATTEMPTS,
     )
     assert len(times) == retrying.ATTEMPTS
+
+
+@pytest.mark.parametrize("page", [HTMLResponse("<h1>Sign in</h1>"), JSONResponse({}), JSONResponse([])])
+async def test_a_proxys_page_in_the_place_of_labels_may_pass(page: Response, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_DELAY_S", 0.001)
+    outcome, _ = await ask(lambda n, _: page if n < 3 else JSONResponse(ANSWER))
+    assert isinstance(outcome, LabelMap)
+    assert outcome.attempts == 4
+    outcome, _ = await ask(lambda *_: page)
+    assert isinstance(outcome, PhotoError)
+    assert (outcome.code, outcome.attempts) == ("unreachable", retrying.ATTEMPTS)
 
 
 async def test_what_is_wrong_with_the_photo_is_not_tried_again() -> None:

@@ -96,6 +96,50 @@ def test_nothing_is_forgotten_when_the_next_dies_at_once() -> None:
     assert list(last.suspects()) == [(3, 4), (4, 5)]
 
 
+@given(st.integers(1, 60), st.integers(1, 32), st.data())
+def test_who_stops_attempts_convicts_nobody_and_hides_nobody(rows: int, window: int, data: st.DataObject) -> None:
+    """Between any two attempts that die or end there may be some that are stopped, whatever they are at."""
+    deadly = data.draw(st.sets(st.integers(0, rows - 1), max_size=3))
+    store = MemoryStore()
+    for number in range(400):
+        stopped = InProgress(store, "part-00000", f"stopped-{number}")
+        stopped.recover()
+        tried = list(islice(stopped.suspects(), data.draw(st.integers(0, 2))))
+        if not tried:
+            stopped.enter((0, min(window, rows)))
+        stopped.stop()
+        try:
+            found = attempt(store, str(number), rows, window, deadly)
+            break
+        except Died:
+            continue
+    assert found.keys() == deadly
+    assert store.files == {}
+
+
+def test_an_attempt_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    progress = InProgress(store, "part-00000", "a")
+    progress.recover()
+    progress.enter((3, 4))
+    progress.stop()
+    assert list(store.list("working")) == []
+
+
+def test_an_attempt_that_is_stopped_is_no_death_and_forgets_none() -> None:
+    store = MemoryStore()
+    InProgress(store, "part-00000", "dies").enter((3, 5))
+    stopped = InProgress(store, "part-00000", "stopped")
+    stopped.recover()
+    assert next(stopped.suspects()) == (3, 4)
+    stopped.stop()
+    last = InProgress(store, "part-00000", "last")
+    last.recover()
+    assert last.deaths == 1
+    assert sorted(last.suspects()) == [(3, 4), (4, 5)]
+    assert last.killers == {}
+
+
 def test_shards_and_their_retries_know_nothing_of_each_other() -> None:
     store = MemoryStore()
     other = InProgress(store, "part-00000.r1", "a")

@@ -1,5 +1,8 @@
 """The engine in this process, as batch jobs host it."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +71,39 @@ async def test_a_photo_that_the_engine_fails_at_spares_its_batch_mates(
     assert isinstance(other, LabelMap)
     assert isinstance(bad, PhotoError)
     assert (bad.code, "out of memory" in str(bad)) == ("inference-failed", True)
+
+
+LOST_GPU = """
+import sys
+import torch
+from labeling import local_labeler
+from labeling.shard import Unit
+from models.engine.engine import Engine
+from pathlib import Path
+from tests.labeling.jobs import label_unit, planned
+
+def run(*_, **__):
+    raise torch.AcceleratorError("an illegal memory access")
+
+Engine.run = run
+photos, out, models = map(Path, sys.argv[1:])
+labels = local_labeler.labels_of("tiny", models, None)
+job, store = planned(photos, out, labels=labels)
+label_unit(job, store, Unit(0), local_labeler.LocalLabeler(labels, models, threads=1))
+"""
+
+
+def test_a_gpu_that_is_lost_ends_the_process_and_fails_no_photo(
+    photos: Path, tmp_path: Path, checkpoint_dir: Path
+) -> None:
+    command = [sys.executable, "-c", LOST_GPU, *map(str, (photos, tmp_path / "out", checkpoint_dir))]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "the GPU is lost, and this worker ends" in ended.stderr
+    # The next process tries those that were in flight by halves.
+    [record] = (tmp_path / "out/working/part-00000").iterdir()
+    assert json.loads(record.read_text())["rows"] == [0, 4]
+    assert not (tmp_path / "out/status").exists()
 
 
 def test_a_model_that_is_not_there_is_told(checkpoint_dir: Path) -> None:

@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,6 +101,43 @@ def test_columns_that_begin_late_are_told(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(JobError, match="late"):
         read(tmp_path / "m.jsonl")
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        """As the kernel does, for all but root."""
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(JobError, match=f"cannot be read: .*Permission denied: '{tmp_path}/locked'"):
+        read(tmp_path)
+
+
+def test_a_file_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))).touch()
+    with pytest.raises(JobError, match=r"the file name b'\\xff.jpg' is not UTF-8: rename the file"):
+        read(tmp_path)
+
+
+def test_ids_that_are_no_text_are_told(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": [b"\xff"], "uri": ["a.jpg"]}), tmp_path / "m.parquet")
+    with pytest.raises(JobError, match="the column image_id is of type binary: write it as strings"):
+        read(tmp_path / "m.parquet")
+    (tmp_path / "m.jsonl").write_text('{"image_id": "\\ud800", "uri": "a.jpg"}')
+    with pytest.raises(JobError, match=r"m\.jsonl cannot be read"):
+        read(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("location", ["https://host/photos.csv", "https://host/photos/"])
+def test_a_manifest_on_a_web_server_is_told_where_it_may_be(location: str) -> None:
+    with pytest.raises(JobError, match=rf"{location}: a manifest .* bucket"):
+        read(location)
 
 
 @pytest.mark.parametrize("location", ["nowhere", "nowhere.csv", "ftp://host/photos"])

@@ -5,6 +5,7 @@ import pytest
 
 from labeling.errors import JobError
 from labeling.job import Job, Labels, load_job
+from labeling.locations import lies_in
 from labeling.store import open_store
 from labeling.tables import from_parquet
 from tests.labeling.brightness import LABELS
@@ -65,6 +66,27 @@ def test_an_id_that_occurs_twice_is_told(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="names the image_id '0' twice, in rows 1 and 1201"):
         planned(manifest, tmp_path / "out")
     assert load_job(open_store(str(tmp_path / "out"))) is None
+
+
+@pytest.mark.parametrize("out", ["", "cam0", "new/labelled", "../photos/labelled"])
+def test_results_do_not_go_among_the_photos(out: str, photos: Path) -> None:
+    before = files(photos)
+    with pytest.raises(JobError, match="choose another --out, outside of it"):
+        planned(photos, photos / out)
+    assert files(photos) == before
+
+
+def test_results_may_go_beside_the_photos_and_beside_a_list_of_them(photos: Path) -> None:
+    assert planned(photos, f"{photos}-labelled")[0].rows == 8
+    (photos / "m.csv").write_text("image_id,uri\na,cut.jpg\n")
+    assert planned(photos / "m.csv", photos / "labelled")[0].rows == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "inside"), [("s3://b/photos/out", True), ("s3://b/photos", True), ("s3://b/photos2", False), ("/b", False)]
+)
+def test_a_prefix_has_an_inside_too(out: str, inside: bool) -> None:
+    assert lies_in(out, "s3://b/photos/") == inside
 
 
 def test_a_manifest_without_photos_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From the last shard to _SUCCESS: what is swept, added up and shown."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from labeling.errors import JobError
 from labeling.progress import JUDGED_AFTER, Counts, Progress
 from labeling.run import SUCCESS, export, finish, label, retry_failed
 from labeling.shard import Unit
-from labeling.summary import summarise
+from labeling.store import Store
+from labeling.summary import Summary, summarise
 from labeling.worker import WorkerSettings
 from tests.labeling.drawings import draw
 from tests.labeling.jobs import RunHere, files, label_all, label_unit, planned, results, rows
@@ -22,10 +24,10 @@ HERE = (RunHere(), WorkerSettings())
 def test_a_job_is_not_finished_before_its_last_shard(photos: Path, tmp_path: Path) -> None:
     job, store = planned(photos, tmp_path / "out")
     label(job, store, *HERE, shards=[1], max_failure_rate=0.05)
-    assert finish(job, store) is None
+    assert finish(job, store) == "1 of 2 shards are open"
     assert not (tmp_path / "out" / SUCCESS).exists()
     label(job, store, *HERE, shards=job.shards, max_failure_rate=0.05)
-    assert finish(job, store) is not None
+    assert isinstance(finish(job, store), Summary)
     assert (tmp_path / "out" / SUCCESS).exists()
 
 
@@ -47,9 +49,74 @@ def test_what_attempts_left_behind_is_swept(photos: Path, anywhere: str) -> None
     assert [entry.path for entry in store.list("working")] == [at_work[1]]
     assert {entry.path.split("/")[1] for entry in store.list("manifest")} == {job.manifest.split("/")[1]}
     assert len(list(store.list("status"))) == len(job.shards)
-    assert [wanted for _, wanted in store.leftovers("status")] == []
     halves = [] if anywhere.startswith("s3:") else ["labels/part-00000.r1.cd.tar"]
-    assert [wanted for _, wanted in store.leftovers("labels")] == halves
+    assert [wanted for _, wanted, _ in store.leftovers()] == halves
+
+
+def test_what_killed_writers_left_in_other_folders_is_swept(photos: Path, tmp_path: Path) -> None:
+    job, store = planned(photos, tmp_path / "out")
+    label_all(job, store)
+    out = tmp_path / "out"
+    (out / "working/part-00000.r1").mkdir()
+    for name in (
+        "working/part-00001/.temporary-ab-cd.json",
+        "exports/png/.temporary-ab-a.png",
+        ".temporary-ab-summary.json",
+    ):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"half")
+    (out / "exports/png/.temporary-ef-b.png").write_bytes(b"half, by a writer who may live")
+    for name in ("exports/png/.temporary-ab-a.png", ".temporary-ab-summary.json"):
+        os.utime(out / name, (0, 0))
+    finish(job, store)
+    assert [wanted for _, wanted, _ in store.leftovers()] == ["exports/png/b.png"]
+    # The retry's may be in use.
+    assert [path.name for path in (out / "working").iterdir()] == ["part-00000.r1"]
+
+
+def test_a_job_is_not_finished_before_the_last_export(photos: Path, tmp_path: Path) -> None:
+    """The other index may have labelled all of its shards and be exporting them."""
+    job, store = planned(photos, tmp_path / "out")
+    label_all(job, store)
+    export(job, store, *HERE, shards=[0], formats=("png",))
+    assert finish(job, store, ("png",)) == "1 of 2 exports are open"
+    assert not (tmp_path / "out" / SUCCESS).exists()
+    export(job, store, *HERE, shards=[1], formats=("png",))
+    assert isinstance(finish(job, store, ("png",)), Summary)
+    assert (tmp_path / "out" / SUCCESS).exists()
+
+
+def test_a_round_of_retries_in_parts_is_finished_with_its_last_part(photos: Path, tmp_path: Path) -> None:
+    (photos / "cam1/5.jpg").write_bytes(b"no photo")
+    job, store = planned(photos, tmp_path / "out", shard_rows=3)
+    label_all(job, store)
+    finish(job, store)
+    failed = {0: ["cut.jpg"], 2: ["cam1/5.jpg"]}
+    assert {shard: _errors(store, shard) for shard in job.shards if _errors(store, shard)} == failed
+
+    def part(index: int) -> Summary | str:
+        retry_failed(job, store, *HERE, shards=job.shards[index::2])
+        return finish(job, store)
+
+    # Shards 0 and 2 are of one part, the other has nothing to do.
+    assert isinstance(part(1), Summary)
+    retry_failed(job, store, *HERE, shards=[0])
+    assert finish(job, store) == "1 of 3 shards wait for their turn in this round of --retry-failed"
+    assert not (tmp_path / "out" / SUCCESS).exists()
+    # A part that is run again, for it was killed, does no shard twice in a round.
+    retry_failed(job, store, *HERE, shards=[0])
+    assert status.committed(store) == {0: 1, 1: 0, 2: 0}
+    assert isinstance(part(0), Summary)
+    assert status.committed(store) == {0: 1, 1: 0, 2: 1}
+    assert (tmp_path / "out" / SUCCESS).exists()
+    # The next round.
+    assert isinstance(part(0), Summary)
+    assert status.committed(store) == {0: 2, 1: 0, 2: 2}
+
+
+def _errors(store: Store, shard: int) -> list[str]:
+    table = status.read(store, shard, 0, ["image_id", "status"]).to_pylist()
+    return [row["image_id"] for row in table if row["status"] == "error"]
 
 
 def test_the_summary_adds_up(photos: Path, tmp_path: Path) -> None:
@@ -100,7 +167,7 @@ def test_a_job_of_errors_alone_has_a_report(tmp_path: Path) -> None:
     label_all(job, store)
     export(job, store, *HERE, shards=job.shards, formats=("png", "coco", "coco-panoptic", "cvat", "label-studio"))
     summary = finish(job, store)
-    assert summary is not None
+    assert isinstance(summary, Summary)
     assert summary.median_confidence is None
     assert json.loads((tmp_path / "out/exports/label-studio/part-00000.json").read_text()) == []
 

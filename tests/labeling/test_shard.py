@@ -10,6 +10,7 @@ import pytest
 
 from images import decode, decode_label_map
 from labeling import status
+from labeling.in_progress import InProgress
 from labeling.photos import PhotoReader
 from labeling.shard import Unit, label_shard
 from labeling.store import Store, open_store
@@ -17,6 +18,7 @@ from tests.labeling.brightness import BrightnessLabeler
 from tests.labeling.drawings import draw
 from tests.labeling.jobs import files, label_all, label_unit, members, planned, results, rows
 from tests.service.fakes import brightness_labels
+from tests.service.gateway import eventually
 
 FIRST = Unit(0)
 
@@ -114,6 +116,44 @@ def test_photos_share_batches_by_their_place_alone(photos: Path, tmp_path: Path)
     label_all(job, store, labeler)
     assert sorted(labeler.batches) == [2, 2, 3]
     assert [row["error_code"] for row in rows(store)] == ["damaged-image", None, "not-found", *[None] * 5]
+
+
+def test_what_a_killed_attempt_had_in_flight_is_tried_in_ordinary_batches(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(draw(0))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("image_id,uri\n" + "".join(f"{n},a.jpg\n" for n in range(40)))
+    job, store = planned(manifest, tmp_path / "out", shard_rows=40)
+    InProgress(store, FIRST.name, "killed").enter((0, 32))
+    labeler = BrightnessLabeler(batch=3, window=32, seconds=0.002)
+    label_all(job, store, labeler)
+    assert max(labeler.batches) == 3
+    assert sum(labeler.batches) == 32 + 40
+    # One half after the other.
+    assert labeler.most_held <= 16
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_a_shard_that_is_stopped_keeps_what_earlier_deaths_taught(deaths: int, photos: Path, tmp_path: Path) -> None:
+    job, store = planned(photos, tmp_path / "out")
+    if deaths:
+        InProgress(store, FIRST.name, "killed").enter((0, 2))
+
+    async def stop_in_flight() -> None:
+        labeler, reader = BrightnessLabeler(seconds=60), PhotoReader()
+        labelling = asyncio.create_task(label_shard(job, store, FIRST, labeler, reader, print))
+        await eventually(lambda: labeler.held > 0)
+        labelling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await labelling
+        await reader.close()
+
+    asyncio.run(stop_in_flight())
+    later = InProgress(store, FIRST.name, "later")
+    later.recover()
+    assert later.deaths == deaths
+    assert {row for rows in later.suspects() for row in range(*rows)} == set(range(2 * deaths))
+    later.end()
+    assert files(tmp_path / "out/working") == files(tmp_path / "out/labels") == []
 
 
 def test_the_manifests_further_columns_come_along(photos: Path, tmp_path: Path) -> None:

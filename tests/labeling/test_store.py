@@ -61,7 +61,7 @@ def test_a_new_file_that_fails_leaves_nothing(anywhere: str) -> None:
     with pytest.raises(ZeroDivisionError):
         _half_written(store)
     assert list(store.list("labels")) == []
-    assert list(store.leftovers("labels")) == []
+    assert list(store.leftovers()) == []
 
 
 def test_what_is_not_there(anywhere: str) -> None:
@@ -90,9 +90,20 @@ def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
     with store.new_file("labels/part-00000.ab.tar") as path:
         path.write_bytes(b"half")
         assert list(store.list("labels")) == []
-        [(leftover, wanted)] = store.leftovers("labels")
+        [(leftover, wanted, age)] = store.leftovers()
         assert wanted == "labels/part-00000.ab.tar"
+        assert age < 60
         assert tmp_path / leftover == path
+
+
+def test_folders_are_removed_that_hold_nothing(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    for path in ("working/empty/a", "working/other/a", "working/used/a"):
+        store.write(path, b"")
+    store.delete("working/empty/a")
+    store.delete("working/other/a")
+    store.remove_empty_folders("working", {"empty", "used"})
+    assert sorted(path.name for path in (tmp_path / "working").iterdir()) == ["other", "used"]
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "https://host/x"])

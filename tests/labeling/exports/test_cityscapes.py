@@ -64,6 +64,26 @@ def test_files_hold_label_ids_under_cityscapes_names(frames: Path, tmp_path: Pat
             assert np.array_equal(np.array(picture), np.array([ids[label.name] for label in classes])[labels])
 
 
+def test_photos_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> None:
+    names = [
+        *("left/ulm_000001_000019.png", "right/ulm_000001_000019.png", "ulm_000001_000019.png"),
+        *("leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png", "../ulm/ulm_000001_000019.png"),
+    ]
+    (tmp_path / "a.jpg").write_bytes(draw(0))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("image_id,uri\n" + "".join(f"{name},a.jpg\n" for name in names))
+    exported(manifest, tmp_path / "out", "cityscapes", label_set="cityscapes19", shard_rows=2)
+    folder = tmp_path / "out/exports/cityscapes"
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    assert found == [
+        "%2E%2E/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "left/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "leftImg8bit/train/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "right/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "ulm/ulm_000001_000019_gtFine_labelIds.png",
+    ]
+
+
 def test_cityscapes_own_evaluation_finds_and_reads_them(frames: Path, tmp_path: Path) -> None:
     exported(frames, tmp_path / "out", "cityscapes", label_set="cityscapes19")
     folder = tmp_path / "out/exports/cityscapes"

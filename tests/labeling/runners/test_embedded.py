@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from labeling.errors import FailureRateExceeded, JobError
 from labeling.job import Job
 from labeling.progress import Progress
+from labeling.runners import embedded
 from labeling.runners.embedded import EmbeddedRunner
 from labeling.shard import Unit
 from labeling.store import Store
@@ -64,7 +66,9 @@ class Killer:
             for child in psutil.Process().children(recursive=True):
                 if self._is_read_by(child):
                     child.send_signal(signal.SIGKILL)
-                    child.wait()
+                    # Its parent, not this thread, asks how it ended.
+                    while self._is_read_by(child):
+                        time.sleep(0.01)
                     self.kills += 1
             os.close(writing)
 
@@ -92,6 +96,47 @@ def test_a_photo_that_kills_its_worker_is_found_and_marked(tmp_path: Path) -> No
     assert 4 <= killer.kills <= 7
     assert progress.counts.done == 20
     assert list(store.list("working")) == []
+
+
+def test_a_shard_at_which_all_workers_die_stops_the_job_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "MAX_DEATHS", 2)
+    photos = draw_folder(tmp_path / "photos", 8)
+    (photos / "00005.jpg").unlink()
+    killer = Killer(photos / "00005.jpg")
+    try:
+        with serving() as (url, labels):
+            job, store = planned(photos, tmp_path / "out", shard_rows=4, labels=labels)
+            with pytest.raises(
+                JobError, match=r"died at shard 1 \(killed by SIGKILL\): where memory is short, let fewer"
+            ):
+                run(job, store, url)
+    finally:
+        killer.stop()
+
+
+def test_what_nobody_foresaw_stops_the_job_with_its_cause(photos: Path, tmp_path: Path) -> None:
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", labels=labels)
+        store.write(job.manifest_path(1), b"no table")
+        with pytest.raises(JobError, match=r"shard 1 fails each time \(ArrowInvalid: .*please report it"):
+            run(job, store, url)
+    assert len(rows(store)) == 4
+
+
+def test_who_stops_a_job_blames_no_photo(tmp_path: Path) -> None:
+    """What was in flight in the worker that is stopped is not suspect afterwards."""
+    photos = draw_folder(tmp_path / "photos", 110)
+    for number in range(100):
+        (photos / f"{number:05}.jpg").write_bytes(b"broken")
+    os.mkfifo(photos / "zz.jpg")  # Reading it waits for a writer.
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", shard_rows=55, labels=labels)
+        with pytest.raises(FailureRateExceeded):
+            run(job, store, url, workers=2, max_failure_rate=0.05)
+    assert list(store.list("working")) == []
+    assert list(store.leftovers()) == []
 
 
 def test_too_many_failures_stop_the_job_and_keep_what_is_done(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx
 import psutil
 import pytest
 
@@ -60,8 +63,6 @@ def _title(process: psutil.Process) -> str:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     # Paths of sockets must be short, which pytest's folders are not.
     with contextlib.ExitStack() as stack:
-        from tempfile import TemporaryDirectory
-
         folder = stack.enter_context(TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True))
         port = _free_port()
         node = (RAY, "start", "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
@@ -76,13 +77,18 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
                     _until_started(tmp_path / "ray.log", len(processes), processes[-1])
                 yield Cluster(address, *processes)
             finally:
-                everything = [child for process in processes for child in _family(process)]
-                for process in everything:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.kill()
-                psutil.wait_procs(everything, timeout=PATIENCE)
-                for started in processes:
-                    started.wait()
+                _kill(processes)
+
+
+def _kill(processes: list[psutil.Popen]) -> None:
+    """With all that they started."""
+    everything = [child for process in processes for child in _family(process)]
+    for process in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(everything, timeout=PATIENCE)
+    for started in processes:
+        started.wait()
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
@@ -135,6 +141,33 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp
 
 
 @pytest.mark.timeout(300)
+def test_who_stops_it_blames_no_photo(cluster: Cluster, tmp_path: Path) -> None:
+    photos, out, log = draw_folder(tmp_path / "photos", 4), tmp_path / "out", tmp_path / "log"
+    os.mkfifo(photos / "zz.jpg")  # Reading it waits for a writer.
+    with serving() as (url, _):
+        service = ("--model", "fake", "--endpoint", url, "--shard-rows", 5)
+        arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
+        with label_process(log, *arguments, **TOKEN) as process:
+            _until(lambda: bool(list(out.glob("working/*/*.json"))), process, log)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130, log.read_text()
+    assert not list(out.glob("working/*/*"))
+
+
+@pytest.mark.timeout(300)
+def test_results_that_a_node_cannot_reach_are_told_where_they_may_lie(cluster: Cluster, tmp_path: Path) -> None:
+    photos, out, log = draw_folder(tmp_path / "photos", 1), tmp_path / "out", tmp_path / "log"
+    out.mkdir()
+    (out / "labels").write_bytes(b"in the way")
+    with serving() as (url, _):
+        service = ("--model", "fake", "--endpoint", url)
+        arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
+        with label_process(log, *arguments, **TOKEN) as process:
+            assert process.wait(PATIENCE) == 1, log.read_text()
+    assert f"{out} must be a folder that all nodes share, or --out a bucket" in log.read_text()
+
+
+@pytest.mark.timeout(300)
 def test_a_cluster_that_asks_for_another_token_is_named_and_how_to_give_it(cluster: Cluster, tmp_path: Path) -> None:
     photos, log = draw_folder(tmp_path / "photos", 1), tmp_path / "log"
     arguments = (photos, "--out", tmp_path / "out", "--runner", "ray", "--ray-address", cluster.address)
@@ -143,6 +176,24 @@ def test_a_cluster_that_asks_for_another_token_is_named_and_how_to_give_it(clust
     message = log.read_text().splitlines()[-1]
     assert cluster.address in message
     assert "RAY_AUTH_TOKEN" in message
+
+
+@pytest.mark.timeout(300)
+def test_a_head_has_the_dashboard_through_which_kuberay_starts_jobs(tmp_path: Path) -> None:
+    port, dashboard, log = _free_port(), _free_port(), tmp_path / "ray.log"
+    command = [RAY, "start", "--head", "--block", "--num-cpus=0", "--num-gpus=0", "--object-store-memory=80000000"]
+    command += [f"--port={port}", f"--dashboard-port={dashboard}", "--include-dashboard=true"]
+    environment = os.environ | TOKEN | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder, log.open("wb") as output:
+        command.append(f"--temp-dir={folder}")
+        process = psutil.Popen(list(map(str, command)), stdout=output, stderr=output, env=environment)
+        try:
+            _until_started(log, 1, process)
+            headers = {"Authorization": f"Bearer {TOKEN['RAY_AUTH_TOKEN']}"}
+            jobs = httpx.get(f"http://127.0.0.1:{dashboard}/api/jobs/", headers=headers, timeout=PATIENCE)
+            assert (jobs.status_code, jobs.json()) == (200, [])
+        finally:
+            _kill([process])
 
 
 def _until_committed(out: Path, shards: int, process: subprocess.Popen[bytes], log: Path) -> None:
