@@ -57,7 +57,9 @@ def test_networks_compute_the_same_compiled_at_any_size_and_batch(name: str, tmp
     # Small ones after large ones: what is left in a buffer is no answer.
     for shape in ((2, 64, 160, 3), (1, 37, 53, 3), (3, 33, 1, 3), (1, 1, 1, 3), (2, 64, 160, 3)):
         photos = torch.randint(256, shape, dtype=torch.uint8)
-        torch.testing.assert_close(network(photos), module(normalised(photos)), rtol=1e-3, atol=1e-3)
+        expected = module(normalised(photos))
+        # Untrained logits may be in the ten thousands.
+        assert (network(photos) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_bfloat16_gives_nearly_the_same_logits(tmp_path: Path) -> None:
