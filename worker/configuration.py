@@ -74,11 +74,15 @@ def command(folder: Path, log_level: str) -> Sequence[str]:
     ]
 
 
-def environment(folder: Path, otlp_endpoint: str | None) -> Mapping[str, str]:
-    """Ours, with everything that TorchServe and its Python processes write kept in `folder`."""
+def environment(folder: Path, otlp_endpoint: str | None, threads: int | None) -> Mapping[str, str]:
+    """Ours, with everything that TorchServe and its Python processes write kept in `folder`.
+
+    threads: of a Python process; None where GPUs do the work.
+    """
     private = {"TMPDIR": folder / "tmp", "TEMP": folder / "tmp", "LOG_LOCATION": folder, "METRICS_LOCATION": folder}
     traces = {tracing.ENDPOINT: otlp_endpoint} if otlp_endpoint else {}
-    return os.environ | {name: str(path) for name, path in private.items()} | traces
+    share = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    return os.environ | {name: str(path) for name, path in private.items()} | traces | share
 
 
 def _home() -> Path:

@@ -23,7 +23,7 @@ class WorkerSettings(BaseSettings):
     model_dir: Path | None = None
     """Folder with checkpoints of your own (NAME@VERSION.safetensors), served beside those that ship; it is watched."""
     slots: int = Field(default=0, ge=0)
-    """Python processes a model, and calls at once; 0 is one a GPU, or one where there is none."""
+    """Python processes a model, and calls at once; 0 is one a GPU, or else one a core (OMP_NUM_THREADS), up to four."""
     stall_s: int = Field(default=60, gt=0)
     """A Python process that has not answered a call for this long is killed and started anew, in seconds."""
     drain_s: int = Field(default=30, ge=0)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ from models.torchserve.status import ModelStatus, WorkerStatus
 from models.torchserve.wire import WireError
 from models.weights.checkpoint import Checkpoint
 from worker.configuration import Ports, write_files
+from worker.hardware import cores, gpus
 from worker.library import ModelId, WatchedLibrary
 from worker.management import Load, Management, ModelRejected, NoAnswer, Totals, totals
 from worker.settings import WorkerSettings
@@ -32,6 +32,8 @@ _UNPUBLISHED_SECONDS = 2.5
 _LONGEST_CALL = 3.0
 # A model that could not be loaded is tried again: memory may have been short.
 _REJECTED_SECONDS = 60.0
+# Where there is no GPU, as of engines in the embedded backend: more keep no more cores busy, and each takes its memory.
+_MOST_ON_CPU = 4
 # Between starts of a TorchServe that ends by itself; the first comes at once, and after this long all is forgotten.
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _FORGET_SECONDS = 60.0
@@ -59,16 +61,12 @@ class Supervisor:
         self._settings, self._handler = settings, handler
         self.folder = Path(tempfile.mkdtemp(prefix="segserve-"))
         self._library = WatchedLibrary(settings.model_dir)
-        gpus = _gpus()
-        self.kind = gpus[0] if gpus else "cpu"
-        self.slots = settings.slots or len(gpus) or 1
+        names = gpus()
+        self.kind = names[0] if names else "cpu"
+        self.slots = settings.slots or len(names) or min(cores(), _MOST_ON_CPU)
+        self._threads = None if names else max(1, cores() // self.slots)
         self.ports = Ports(settings.inference_port or _free_port(), *(_free_port() for _ in range(4)))
-        write_files(
-            self.folder,
-            host=settings.host,
-            ports=self.ports,
-            stall_s=settings.stall_s,
-        )
+        write_files(self.folder, host=settings.host, ports=self.ports, stall_s=settings.stall_s)
         self.management = Management(self.ports)
         self.restarts = 0
         self._state: Literal["starting", "ready", "stopping"] = "starting"
@@ -124,7 +122,8 @@ class Supervisor:
     async def _run_once(self) -> None:
         """One run of TorchServe, until it ends."""
         self._models.clear()
-        torchserve = await TorchServe.start(self.folder, self._settings.log_level, self._settings.otlp_endpoint)
+        settings = self._settings
+        torchserve = await TorchServe.start(self.folder, settings.log_level, settings.otlp_endpoint, self._threads)
         ended = asyncio.create_task(torchserve.wait())
         minding = asyncio.create_task(self._mind())
         try:
@@ -240,17 +239,6 @@ def _status(model: _Model) -> ModelStatus:
         wait_ms=model.wait_ms,
         run_ms=model.run_ms,
     )
-
-
-def _gpus() -> list[str]:
-    """Their names; asked of the driver, for asking torch would take memory of the first one."""
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [line.strip() for line in listed.stdout.splitlines() if line.strip()]
 
 
 def _free_port() -> int:

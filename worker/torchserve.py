@@ -20,13 +20,15 @@ class TorchServe:
         self._process = process
 
     @classmethod
-    async def start(cls, folder: Path, log_level: str, otlp_endpoint: str | None) -> "TorchServe":
-        """folder: with what `configuration.write_files` wrote. Its log goes where ours goes."""
+    async def start(
+        cls, folder: Path, log_level: str, otlp_endpoint: str | None, threads: int | None = None
+    ) -> "TorchServe":
+        """folder: with what `configuration.write_files` wrote. threads: see `environment`. Its log goes to ours."""
         return cls(
             await asyncio.create_subprocess_exec(
                 *command(folder, log_level),
                 cwd=folder,
-                env=environment(folder, otlp_endpoint),
+                env=environment(folder, otlp_endpoint, threads),
                 stdin=asyncio.subprocess.DEVNULL,
                 # Greetings; its log is on stderr.
                 stdout=asyncio.subprocess.DEVNULL,
