@@ -31,12 +31,19 @@ def environment(**variables: str) -> dict[str, str]:
 def label_process(log: Path, *arguments: object, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """The running command, its messages in `log`; killed, if it is left running."""
     with log.open("ab") as file:
-        process = subprocess.Popen(command(*arguments), stdout=file, stderr=file, env=environment(**variables))
+        process = subprocess.Popen(
+            command(*arguments), stdout=file, stderr=file, env=environment(**variables), preexec_fn=_heed_ctrl_c
+        )
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def _heed_ctrl_c() -> None:
+    """As in a terminal: what a shell runs in the background, these tests for instance, inherits that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(log: Path, *arguments: object, **variables: str) -> None:
