@@ -13,6 +13,7 @@ from tests.programs import kubectl
 K8S = Path(__file__).parents[2] / "k8s"
 Manifest = dict[str, Any]
 
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 OVERLAYS = ("cpu", "gpu", "keda", "batch")
 
 
@@ -58,3 +59,14 @@ def containers(workload: Manifest) -> Iterator[Manifest]:
 
 def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
     return selector.items() <= labels.items()
+
+
+def workloads(manifests: list[Manifest]) -> Iterator[Manifest]:
+    found = of_kind(manifests, *WORKLOADS)
+    assert found
+    yield from found
+
+
+def pod_labels(workload: Manifest) -> dict[str, str]:
+    labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels

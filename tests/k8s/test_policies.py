@@ -1,48 +1,25 @@
 """What holds for every object of every overlay."""
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from cli.main import COMMANDS
-from service.app import create_app
 from service.settings import Settings
 from tests.k8s.manifests import (
-    OVERLAYS,
     Manifest,
     config,
     containers,
     of_kind,
-    overlay,
     pod,
+    pod_labels,
     selects,
     the,
+    workloads,
 )
 from tests.k8s.public import public_overlay
-from tests.service.fakes import FakeBackend
 from worker.settings import WorkerSettings
 
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 GRACE_SECONDS = 5
 """For what follows a drain: the last answers are written, devices and codecs freed."""
-
-
-@pytest.fixture(params=[*OVERLAYS, "public"])
-def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return public_overlay(tmp_path) if request.param == "public" else overlay(request.param)
-
-
-def workloads(manifests: list[Manifest]) -> Iterator[Manifest]:
-    found = of_kind(manifests, *WORKLOADS)
-    assert found
-    yield from found
-
-
-def pod_labels(workload: Manifest) -> dict[str, str]:
-    labels: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
-    return labels
 
 
 def seconds_before_the_end(workload: Manifest) -> int:
@@ -268,142 +245,6 @@ def test_disruptions_are_budgeted(manifests: list[Manifest]) -> None:
 
 
 # Scaling
-
-
-def scale_targets(manifests: list[Manifest]) -> list[str]:
-    scalers = of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
-    return [scaler["spec"]["scaleTargetRef"]["name"] for scaler in scalers]
-
-
-def test_each_workload_is_scaled_by_one(manifests: list[Manifest]) -> None:
-    names = [workload["metadata"]["name"] for workload in workloads(manifests)]
-    assert sorted(scale_targets(manifests)) == sorted(names)
-    for workload in workloads(manifests):
-        assert "replicas" not in workload["spec"]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("cpu", "HorizontalPodAutoscaler"),
-        ("gpu", "HorizontalPodAutoscaler"),
-        ("keda", "ScaledObject"),
-        ("batch", "ScaledObject"),
-    ],
-)
-def test_by_what(name: str, kind: str) -> None:
-    assert {one["kind"] for one in of_kind(overlay(name), "HorizontalPodAutoscaler", "ScaledObject")} == {kind}
-
-
-def test_only_batch_workers_scale_to_zero() -> None:
-    for name in ("keda", "batch"):
-        least = {
-            one["metadata"]["name"]: one["spec"]["minReplicaCount"] for one in of_kind(overlay(name), "ScaledObject")
-        }
-        assert (least["segserve-worker"] == 0) == (name == "batch")
-        assert least["segserve-gateway"] > 0
-
-
-@pytest.mark.parametrize("name", ["keda", "batch"])
-def test_alerts_are_told_which_gateway_scales_to_zero(name: str) -> None:
-    (endpoint,) = the(overlay(name), "ServiceMonitor", "segserve-gateway")["spec"]["endpoints"]
-    labels = {one["targetLabel"]: one["replacement"] for one in endpoint.get("relabelings", [])}
-    assert labels == ({"scale_to_zero": "true"} if name == "batch" else {})
-
-
-@pytest.mark.parametrize("name", ["keda", "batch"])
-def test_triggers_look_at_their_own_namespace(name: str) -> None:
-    (namespace,) = of_kind(overlay(name), "Namespace")
-    for scaled in of_kind(overlay(name), "ScaledObject"):
-        queries = [t["metadata"]["query"] for t in scaled["spec"]["triggers"] if t["type"] == "prometheus"]
-        assert queries
-        for query in queries:
-            assert f'namespace="{namespace["metadata"]["name"]}"' in query
-
-
-def test_what_a_batch_job_asks_first_wakes_a_worker() -> None:
-    """Its first question is for the model; each is turned away with 503 while there is no worker."""
-    (queries,) = [
-        [trigger["metadata"]["query"] for trigger in one["spec"]["triggers"]]
-        for one in of_kind(overlay("batch"), "ScaledObject")
-        if one["metadata"]["name"] == "segserve-worker"
-    ]
-    (waking,) = [query for query in queries if 'status="503"' in query]
-    routes = re.search(r'route=~"([^"]+)"', waking)
-    assert routes
-    asked = [
-        path
-        for path in create_app(Settings(model="fake"), FakeBackend()).openapi()["paths"]
-        if re.fullmatch(routes[1], path)
-    ]
-    assert sorted(asked) == ["/models/{name}", "/segment"]
-
-
-# Who finds and reaches whom
-
-
-def test_selectors_find_pods(manifests: list[Manifest]) -> None:
-    labels = [pod_labels(workload) for workload in workloads(manifests)]
-    for workload in workloads(manifests):
-        assert selects(workload["spec"]["selector"]["matchLabels"], pod_labels(workload))
-    for service in of_kind(manifests, "Service"):
-        assert sum(selects(service["spec"]["selector"], one) for one in labels) == 1
-    for policy in of_kind(manifests, "NetworkPolicy"):
-        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
-        assert any(selects(chosen, one) for one in labels)
-    for monitor in of_kind(manifests, "ServiceMonitor"):
-        services = [
-            service
-            for service in of_kind(manifests, "Service")
-            if selects(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"])
-        ]
-        assert len(services) == 1
-        (service,) = services
-        assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {
-            port["name"] for port in service["spec"]["ports"]
-        }
-
-
-def test_services_lead_to_ports_that_there_are(manifests: list[Manifest]) -> None:
-    for service in of_kind(manifests, "Service"):
-        (workload,) = [w for w in workloads(manifests) if selects(service["spec"]["selector"], pod_labels(w))]
-        ports = {port["name"] for container in pod(workload)["containers"] for port in container["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
-
-
-def test_whatever_is_not_allowed_is_forbidden(manifests: list[Manifest]) -> None:
-    deny = the(manifests, "NetworkPolicy", "default-deny")["spec"]
-    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-
-
-def test_no_rule_of_the_network_is_a_wildcard(manifests: list[Manifest]) -> None:
-    for policy in of_kind(manifests, "NetworkPolicy"):
-        for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
-            peers = rule.get("from", []) + rule.get("to", [])
-            assert peers
-            assert rule["ports"]
-            for peer in peers:
-                assert peer.keys() <= {"podSelector", "namespaceSelector"}
-                assert all(selector.get("matchLabels") for selector in peer.values())
-
-
-def test_torchserves_management_port_is_out_of_reach(manifests: list[Manifest]) -> None:
-    """It listens on loopback; of the pod's ports only two are declared, and only those are let in."""
-    for policy in of_kind(manifests, "NetworkPolicy"):
-        for rule in policy["spec"].get("ingress", []):
-            assert {port["port"] for port in rule["ports"]} <= {"http", "status", "inference"}
-    for worker in [w for w in workloads(manifests) if pod_labels(w)["app.kubernetes.io/component"] == "worker"]:
-        (container,) = pod(worker)["containers"]
-        assert {port["name"] for port in container["ports"]} == {"status", "inference"}
-
-
-def test_workers_call_nobody(manifests: list[Manifest]) -> None:
-    for policy in of_kind(manifests, "NetworkPolicy"):
-        if policy["spec"].get("egress"):
-            assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
-
-
-# Settings and secrets
 
 
 def test_changed_settings_roll_the_pods(manifests: list[Manifest]) -> None:

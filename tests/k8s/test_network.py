@@ -1,0 +1,75 @@
+"""Who may reach whom."""
+
+from tests.k8s.manifests import (
+    Manifest,
+    of_kind,
+    pod,
+    pod_labels,
+    selects,
+    the,
+    workloads,
+)
+
+
+def test_selectors_find_pods(manifests: list[Manifest]) -> None:
+    labels = [pod_labels(workload) for workload in workloads(manifests)]
+    for workload in workloads(manifests):
+        assert selects(workload["spec"]["selector"]["matchLabels"], pod_labels(workload))
+    for service in of_kind(manifests, "Service"):
+        assert sum(selects(service["spec"]["selector"], one) for one in labels) == 1
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+        assert any(selects(chosen, one) for one in labels)
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        services = [
+            service
+            for service in of_kind(manifests, "Service")
+            if selects(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"])
+        ]
+        assert len(services) == 1
+        (service,) = services
+        assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {
+            port["name"] for port in service["spec"]["ports"]
+        }
+
+
+def test_services_lead_to_ports_that_there_are(manifests: list[Manifest]) -> None:
+    for service in of_kind(manifests, "Service"):
+        (workload,) = [w for w in workloads(manifests) if selects(service["spec"]["selector"], pod_labels(w))]
+        ports = {port["name"] for container in pod(workload)["containers"] for port in container["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+def test_whatever_is_not_allowed_is_forbidden(manifests: list[Manifest]) -> None:
+    deny = the(manifests, "NetworkPolicy", "default-deny")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_no_rule_of_the_network_is_a_wildcard(manifests: list[Manifest]) -> None:
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
+            peers = rule.get("from", []) + rule.get("to", [])
+            assert peers
+            assert rule["ports"]
+            for peer in peers:
+                assert peer.keys() <= {"podSelector", "namespaceSelector"}
+                assert all(selector.get("matchLabels") for selector in peer.values())
+
+
+def test_torchserves_management_port_is_out_of_reach(manifests: list[Manifest]) -> None:
+    """It listens on loopback; of the pod's ports only two are declared, and only those are let in."""
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []):
+            assert {port["port"] for port in rule["ports"]} <= {"http", "status", "inference"}
+    for worker in [w for w in workloads(manifests) if pod_labels(w)["app.kubernetes.io/component"] == "worker"]:
+        (container,) = pod(worker)["containers"]
+        assert {port["name"] for port in container["ports"]} == {"status", "inference"}
+
+
+def test_workers_call_nobody(manifests: list[Manifest]) -> None:
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        if policy["spec"].get("egress"):
+            assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+
+
+# Settings and secrets
