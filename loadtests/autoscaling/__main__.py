@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from loadtests.autoscaling.hpa import Parameters, Trigger, shipped
+from loadtests.autoscaling.hpa import Parameters, fallback, shipped
 from loadtests.autoscaling.plots import plot
-from loadtests.autoscaling.signals import BUSY
 from loadtests.autoscaling.simulation import Outcome, simulate
 from loadtests.autoscaling.traffic import DAY, HASTY_DAY, RAMP, SPIKE, Traffic
 
@@ -30,12 +29,11 @@ QUEUE_SECONDS = (4.0, 6.0, 8.0)
 def strategies() -> Mapping[str, Parameters]:
     """Ours, and what else is done."""
     ours = shipped()
-    queue, busy = ours.triggers[1], Trigger(BUSY, "AverageValue", 0.6)
     return {
         "shipped": ours,
-        "busy devices (HPA on CPU)": replace(ours, triggers=[busy]),
-        "queue wait alone, 1 s": replace(ours, triggers=[replace(queue, threshold=1.0)]),
-        "16 workers, always": replace(ours, triggers=[busy], least=16, most=16),
+        "fallback: HPA on CPU": fallback(),
+        "queue wait alone, 1 s": replace(ours, triggers=[replace(ours.triggers[1], threshold=1.0)]),
+        "16 workers, always": replace(ours, least=16, most=16),
     }
 
 

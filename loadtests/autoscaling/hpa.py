@@ -11,9 +11,13 @@ from typing import Any, Literal
 
 import yaml
 
+from loadtests.autoscaling.signals import BUSY
+
 TOLERANCE = 0.1
 SYNC_SECONDS = 15.0
-SHIPPED = Path(__file__).parents[2] / "k8s" / "components" / "keda" / "workers.yaml"
+K8S = Path(__file__).parents[2] / "k8s"
+SHIPPED = K8S / "components" / "keda" / "workers.yaml"
+FALLBACK = K8S / "overlays" / "gpu" / "worker-hpa.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,23 @@ def shipped(manifest: Path = SHIPPED) -> Parameters:
         ],
         up=_direction(behavior["scaleUp"]),
         down=_direction(behavior["scaleDown"]),
+    )
+
+
+def fallback(manifest: Path = FALLBACK) -> Parameters:
+    """Those of the HorizontalPodAutoscaler that ships for clusters without KEDA.
+
+    It follows the workers' CPU, which is taken to be as busy as their devices.
+    """
+    spec = yaml.safe_load(manifest.read_text(encoding="utf-8"))["spec"]
+    [metric] = spec["metrics"]
+    busy = metric["containerResource"]["target"]["averageUtilization"] / 100
+    return Parameters(
+        least=spec["minReplicas"],
+        most=spec["maxReplicas"],
+        triggers=[Trigger(BUSY, "AverageValue", busy)],
+        up=_direction(spec["behavior"]["scaleUp"]),
+        down=_direction(spec["behavior"]["scaleDown"]),
     )
 
 

@@ -51,11 +51,10 @@ def debian(buildah: Buildah, folder: Path) -> str:
     return DEBIAN
 
 
-def build(buildah: Buildah, base: str, torch_index: str) -> Report:
-    """All four. torch_index: for all that have torch; "" for the Dockerfile's own."""
+def build(buildah: Buildah, base: str, torch_index: str | None) -> Report:
+    """All four. torch_index: for all that have torch; None for the Dockerfile's own, "" for those that pip knows."""
     report: Report = {}
-    # An empty one would take the place of the Dockerfile's.
-    arguments = {"BASE": base} | (dict.fromkeys(TORCH_INDICES, torch_index) if torch_index else {})
+    arguments = {"BASE": base} | ({} if torch_index is None else dict.fromkeys(TORCH_INDICES, torch_index))
     for target in ("gateway", "embedded", "worker", "label"):
         began = time.monotonic()
         buildah.build(ROOT, target, image(target), **arguments)
@@ -165,7 +164,10 @@ def say(name: str, found: Mapping[str, float | str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", help="an image with Python, such as the Dockerfile's own, where one can be fetched")
-    parser.add_argument("--torch-index", default="", help="where pip finds torch for CPUs; else as the Dockerfile says")
+    parser.add_argument(
+        "--torch-index",
+        help="where pip finds torch for CPUs (empty: where it is configured to look); else the Dockerfile's indices",
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "containers")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

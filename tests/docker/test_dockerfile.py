@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests.containers.__main__ import build
+from loadtests.containers.__main__ import TORCH_INDICES, build
 from loadtests.containers.buildah import Buildah
 
 ROOT = Path(__file__).parents[2]
@@ -56,5 +56,14 @@ def test_all_images_are_built_with_arguments_that_there_are(tmp_path: Path) -> N
 
 def test_without_an_index_the_dockerfiles_own_count(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    build(recorder, "debian", "")
+    build(recorder, "debian", None)
     assert all(arguments == {"BASE": "debian"} for arguments in recorder.builds.values())
+
+
+def test_with_an_empty_index_pips_configuration_counts(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    build(recorder, "debian", "")
+    for arguments in recorder.builds.values():
+        assert arguments == {"BASE": "debian"} | dict.fromkeys(TORCH_INDICES, "")
+    # And none of them is passed on to pip.
+    assert all(DOCKERFILE.count(f"${{{name}:+--extra-index-url ${{{name}}}}}") == 1 for name in TORCH_INDICES)

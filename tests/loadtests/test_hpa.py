@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from loadtests.autoscaling.hpa import Direction, HorizontalPodAutoscaler, Parameters, Policy, Trigger, shipped
+from loadtests.autoscaling.hpa import Direction, HorizontalPodAutoscaler, Parameters, Policy, Trigger, fallback, shipped
+from loadtests.autoscaling.signals import BUSY
 
 AT_ONCE = Direction(0, [Policy("Percent", 1000, 15)])
 
@@ -77,6 +78,13 @@ def test_policies_bound_a_period_and_the_widest_counts() -> None:
     assert scaler.sync(0, 10, 10, lambda _: 0) == 8
     assert scaler.sync(59, 8, 8, lambda _: 0) == 8
     assert scaler.sync(60, 8, 8, lambda _: 0) == 6
+
+
+def test_the_fallback_that_ships_can_be_read() -> None:
+    ours = fallback()
+    assert (ours.least, ours.most) == (2, 16)
+    # Ten devices busy for nine of every ten seconds, where each is to be so for six.
+    assert HorizontalPodAutoscaler(ours).sync(0, 10, 10, {BUSY: 9.0}.get) == 15
 
 
 def test_what_ships_can_be_read() -> None:
