@@ -48,24 +48,25 @@ def engine(
     alone: bool,
     as_json: bool,
 ) -> None:
-    """The engine against plain PyTorch (float32, NCHW, interpolate, argmax), on the CPU.
+    """The engine against plain PyTorch (float32, NCHW, interpolate, argmax), on a GPU if there is one.
 
     Photos to label maps; then the network alone, against the fastest convolution of this machine, and label upsampling
-    alone, on the photos' logits and on random ones, its worst case. Then whatever else is installed: OpenVINO, ONNX
-    Runtime and torch.compile (bfloat16), each with upsampling and argmax in its graph. A network of `segserve models`
-    that has no weights runs with random ones, whose logits are the worst case of upsampling.
+    alone, on the photos' logits and on random ones, its worst case. Then, on a CPU, whatever else is installed:
+    OpenVINO, ONNX Runtime and torch.compile (bfloat16), each with upsampling and argmax in its graph. A network of
+    `segserve models` that has no weights runs with random ones, whose logits are the worst case of upsampling.
     """
     photos = [_read(photo)] * batch if photo else _drawn(size, batch)
     height, width = photos[0].shape[:2]
     with user_errors(UnknownModelError, CheckpointError):
         checkpoint, cache_dir = _weights(model, model_dir)
-        plain = PlainPyTorch(load_network(checkpoint), checkpoint.card.preprocessing, max(height, width))
         ours = load_engine(checkpoint, cache_dir=cache_dir)
+        device = ours.network.device
+        plain = PlainPyTorch(load_network(checkpoint), checkpoint.card.preprocessing, max(height, width), device)
     whole = compare(ours, plain, photos, rounds)
     card = checkpoint.card
     network = measure_network(ours, card.architecture, card.num_classes, photos, plain.long_side, rounds)
     upsampling = compare_upsampling(plain, photos, rounds)
-    others = {} if alone else compare_alternatives(ours, plain, photos, rounds)
+    others = {} if alone or device.type != "cpu" else compare_alternatives(ours, plain, photos, rounds)
     if as_json:
         what = {"model": card.name, "size": [height, width], "batch": batch}
         click.echo(json.dumps(what | asdict(whole) | asdict(network) | asdict(upsampling) | others))

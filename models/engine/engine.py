@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.engine.geometry import InputSize, input_size
-from models.engine.label_upsampling import upsample
-from models.engine.network import Network
+from models.engine.label_upsampling import Upsampled, upsample
+from models.engine.network import Network, wait_for
 from models.weights.card import Preprocessing
 
 Photo = NDArray[np.uint8]
@@ -53,27 +53,47 @@ class Engine:
         buckets = defaultdict(list)
         for index, size in enumerate(sizes):
             buckets[size.bucket].append(index)
-        results: dict[int, Segmentation] = {}
+        results: dict[int, Upsampled] = {}
         for bucket, members in buckets.items():
             logits = self.network(self.batch([photos[i] for i in members], [sizes[i] for i in members], bucket))
             stride = (bucket[0] / logits.shape[2], bucket[1] / logits.shape[3])
             for i, photo_logits in zip(members, logits, strict=True):
-                results[i] = _segmentation(photo_logits, sizes[i], stride, photos[i].shape[:2], confidence)
-        return [results[i] for i in range(len(photos))]
+                content = (sizes[i].height / stride[0], sizes[i].width / stride[1])
+                results[i] = upsample(photo_logits, content, photos[i].shape[:2], confidence=confidence)
+        return self._fetched([results[i] for i in range(len(photos))])
 
     def batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
         """What the network gets of photos of one bucket, each at its own input size: uint8, N x H x W x 3."""
         # Torch takes neither flipped nor read-only arrays; others are not copied.
         rows = [torch.from_numpy(np.require(photo, requirements=["C", "W"])) for photo in photos]
-        if len(rows) == 1 and rows[0].shape[:2] == bucket:
-            return rows[0][None].to(self.network.device)
-        batch = torch.empty((len(photos), *bucket, 3), dtype=torch.uint8)
+        on_gpu = self.network.device.type == "cuda"
+        if len(rows) == 1 and rows[0].shape[:2] == bucket and not on_gpu:
+            return rows[0][None]
+        # A GPU fetches from pinned memory while this thread goes on. PyTorch does not reuse it before that is done.
+        batch = torch.empty((len(photos), *bucket, 3), dtype=torch.uint8, pin_memory=on_gpu)
         for slot, pixels, size in zip(batch, rows, sizes, strict=True):
             slot[: size.height, : size.width] = _scale(pixels, size)
             # The mean colour: next to nothing once it is normalised.
             slot[size.height :] = self._padding
             slot[: size.height, size.width :] = self._padding
-        return batch.to(self.network.device)
+        return batch.to(self.network.device, non_blocking=True)
+
+    def _fetched(self, results: Sequence[Upsampled]) -> list[Segmentation]:
+        """A GPU has been sent all its work by now, and is waited for once."""
+        fetched = [
+            Upsampled(_fetch(r.labels), _fetch(r.pixels), None if r.confidence is None else _fetch(r.confidence))
+            for r in results
+        ]
+        wait_for(self.network.device)
+        return [
+            Segmentation(r.labels.numpy(), r.pixels.numpy(), None if r.confidence is None else r.confidence.numpy())
+            for r in fetched
+        ]
+
+
+def _fetch(tensor: Tensor) -> Tensor:
+    """On its way to pinned memory."""
+    return tensor.to("cpu", non_blocking=True)
 
 
 def _scale(pixels: Tensor, size: InputSize) -> Tensor:
@@ -83,12 +103,3 @@ def _scale(pixels: Tensor, size: InputSize) -> Tensor:
     planes = pixels.permute(2, 0, 1)[None]
     scaled = F.interpolate(planes, (size.height, size.width), mode="bilinear", antialias=True)
     return scaled[0].permute(1, 2, 0)
-
-
-def _segmentation(
-    logits: Tensor, size: InputSize, stride: tuple[float, float], photo: tuple[int, ...], confidence: bool
-) -> Segmentation:
-    content = (size.height / stride[0], size.width / stride[1])
-    upsampled = upsample(logits, content, (photo[0], photo[1]), confidence=confidence)
-    certainty = None if upsampled.confidence is None else upsampled.confidence.cpu().numpy()
-    return Segmentation(upsampled.labels.cpu().numpy(), upsampled.pixels.cpu().numpy(), certainty)

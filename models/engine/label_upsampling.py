@@ -6,12 +6,20 @@ minus that. A value is the sum of its two neighbours by their weights, first alo
 every product and every sum is rounded to float32. The label is the class of the largest value, the lowest of equals.
 """
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
-from models.engine import label_upsampling_cpu
+from models.engine import label_upsampling_cpu, label_upsampling_cuda
+
+logger = logging.getLogger("segserve")
+Implementation = Callable[
+    [Tensor, Tensor | None, tuple[float, float], tuple[int, int]], tuple[Tensor, Tensor, Tensor | None]
+]
 
 # Values made at once, all classes together: nothing of classes x H x W is ever made.
 BAND_VALUES = 1 << 24
@@ -35,9 +43,21 @@ def upsample(
     follows. size: height and width of the photo. confidence: also upsample each grid point's largest softmax.
     """
     largest = logits.float().softmax(0).amax(0) if confidence else None
-    on_cpu = logits.device.type == "cpu"
-    run = label_upsampling_cpu.upsample if on_cpu else upsample_in_torch
-    return Upsampled(*run(logits, largest, content, size))
+    return Upsampled(*_implementation(logits.device)(logits, largest, content, size))
+
+
+@cache
+def _implementation(device: torch.device) -> Implementation:
+    """The fastest for `device`."""
+    if device.type == "cpu":
+        return label_upsampling_cpu.upsample
+    if device.type == "cuda":
+        try:
+            return partial(label_upsampling_cuda.upsample, label_upsampling_cuda.load(device))
+        # What PyTorch offers for kernels is not its public interface, and drivers are of any age.
+        except Exception as error:
+            logger.warning("labels are upsampled by PyTorch on %s, as the kernel cannot be loaded: %s", device, error)
+    return upsample_in_torch
 
 
 def upsample_in_torch(

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from models.engine.engine import Engine
+from models.engine.graphed_network import CudaCapture, GraphedNetwork
 from models.engine.network import EagerNetwork, Network
 from models.engine.precision import default_device, multiplies_int8
 from models.weights.checkpoint import Checkpoint, CheckpointError
@@ -27,6 +28,8 @@ __all__ = [
     "load_network",
 ]
 logger = logging.getLogger("segserve")
+# Noise has larger edges than any photo.
+_TRIED = (1, 256, 512, 3)
 
 
 def load_engine(
@@ -37,10 +40,10 @@ def load_engine(
     cache_dir: Path | None = None,
     wait: bool = True,
 ) -> Engine:
-    """The checkpoint's network, ready to run: compiled on a CPU, eager elsewhere.
+    """The checkpoint's network, ready to run: compiled for a CPU, captured on a GPU.
 
     dtype: None for the fastest that counts: int8 on a CPU that multiplies it, if the checkpoint was quantised, or else
-    the best floating type; int8 itself is for quantised checkpoints on a CPU alone.
+    the best floating type that holds its values; int8 itself is for quantised checkpoints on a CPU alone.
     The first time on a machine compiling takes some seconds; later the compiled network comes from `cache_dir`
     (None: SEGSERVE_CACHE_DIR or the user's cache). With wait=False that first engine is eager (see background.py), and
     a network that will not compile stays so; a log line says it. Raises CheckpointError, as `load_network` does.
@@ -50,9 +53,28 @@ def load_engine(
     if device.type == "cpu":
         network = compiled(checkpoint, dtype=dtype, cache_dir=cache_dir, make=wait)
     if network is None:
-        floating = None if dtype is torch.int8 else dtype
-        network = EagerNetwork(load_network(checkpoint), checkpoint.card.preprocessing, device=device, dtype=floating)
+        network = _eager(checkpoint, device, None if dtype is torch.int8 else dtype)
+    if device.type == "cuda":
+        network = GraphedNetwork(network, CudaCapture())
+        # Engines run in streams of their own, which do not wait for this one.
+        torch.cuda.synchronize(device)
     return Engine(network, checkpoint.card.preprocessing)
+
+
+def _eager(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None) -> EagerNetwork:
+    preprocessing = checkpoint.card.preprocessing
+    network = EagerNetwork(load_network(checkpoint), preprocessing, device=device, dtype=dtype)
+    if dtype is None and network.dtype is torch.float16 and not _finite(network):
+        card = checkpoint.card
+        logger.warning("%s@%s runs in float32: its values are too large for float16", card.name, card.version)
+        return EagerNetwork(load_network(checkpoint), preprocessing, device=device, dtype=torch.float32)
+    return network
+
+
+@torch.inference_mode()
+def _finite(network: Network) -> bool:
+    photo = torch.randint(256, _TRIED, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return bool(network(photo.to(network.device)).isfinite().all())
 
 
 def compilable(engine: Engine) -> bool:

@@ -12,6 +12,7 @@ from models.engine.precision import best_dtype, default_device
 from models.weights.card import Preprocessing
 
 Kind = Literal["eager", "compiled"]
+"""compiled: by OpenVINO for a CPU, captured in CUDA graphs on a GPU."""
 
 
 class Network(Protocol):
@@ -29,9 +30,18 @@ class Network(Protocol):
     def __call__(self, photos: Tensor) -> Tensor:
         """Photos, uint8, N x H x W x 3, to logits, N x classes x h x w, of any floating type.
 
-        The logits are the caller's until the next call.
+        The logits are the caller's until the next call. A GPU may still be at them: see `wait_for`.
         """
         ...
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when all is done that this thread sent to a GPU. What is asked of a CPU is done at once."""
+    if device.type == "cuda":
+        # Asleep, and not polling: other threads have photos to decode.
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(device))
+        event.synchronize()
 
 
 class EagerNetwork:

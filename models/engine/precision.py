@@ -7,15 +7,24 @@ import torch
 # Instruction sets (ONEDNN_MAX_CPU_ISA) without int8 products that cannot overflow.
 _WITHOUT_VNNI = {"SSE41", "AVX", "AVX2", "AVX512_CORE"}
 
+# Compute capabilities of the first GPUs with tensor cores, and of the first whose tensor cores take bfloat16.
+_VOLTA, _AMPERE = (7, 0), (8, 0)
+
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32 (emulated bfloat16 is slower than float32)."""
+    """bfloat16 where the hardware multiplies it natively, else float32 (emulated bfloat16 is slower than float32).
+
+    float16 on GPUs that multiply that alone: Volta and Turing.
+    """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= _AMPERE:
+            return torch.bfloat16
+        return torch.float16 if capability >= _VOLTA else torch.float32
     features = torch.cpu.get_capabilities()
     native = features.get("amx_bf16") or features.get("avx512_bf16")
     # oneDNN can be told (ONEDNN_MAX_CPU_ISA) to do without.

@@ -1,7 +1,8 @@
 """Label upsampling beside interpolate and argmax, taking turns: on real logits, and on random ones, its worst case."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from models.engine.benchmark import PlainPyTorch, taking_turns
 from models.engine.engine import Photo
 from models.engine.label_upsampling import upsample
+from models.engine.network import wait_for
 from models.engine.precision import best_dtype
 
 
@@ -37,12 +39,12 @@ class UpsamplingComparison:
 
 @torch.inference_mode()
 def compare_upsampling(plain: PlainPyTorch, photos: Sequence[Photo], rounds: int) -> UpsamplingComparison:
-    """Plain PyTorch has logits in float32, NCHW; ours reads them in the CPU's best floating type."""
+    """Plain PyTorch has logits in float32, NCHW; ours reads them in the device's best floating type."""
     size = (photos[0].shape[0], photos[0].shape[1])
     logits = plain.logits(photos)
-    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits.device)
     real, random = (_compare(x.to(best_dtype(x.device)), size, rounds) for x in (logits, noise))
-    return UpsamplingComparison(logits.shape[1], _boundary_cells(logits.argmax(1).numpy()), *real, *random)
+    return UpsamplingComparison(logits.shape[1], _boundary_cells(logits.argmax(1).cpu().numpy()), *real, *random)
 
 
 def _compare(logits: Tensor, size: tuple[int, int], rounds: int) -> tuple[float, float, float, float]:
@@ -57,8 +59,12 @@ def _compare(logits: Tensor, size: tuple[int, int], rounds: int) -> tuple[float,
     def ours() -> Tensor:
         return torch.stack([upsample(one, grid, size).labels for one in nhwc])
 
+    def finished(work: Callable[[], Tensor]) -> None:
+        work()
+        wait_for(logits.device)
+
     agreement = (eager() == ours()).double().mean().item()
-    theirs, own = taking_turns([eager, ours], rounds)
+    theirs, own = taking_turns([partial(finished, eager), partial(finished, ours)], rounds)
     return round(theirs, 2), round(own, 2), round(theirs / own, 1), round(agreement, 6)
 
 

@@ -167,8 +167,8 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
-        dtype = best_dtype(self.device)
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+        # In float16 small gradients would vanish.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=best_dtype(self.device) is torch.bfloat16):
             logits = self.network(photos.to(self.device, memory_format=torch.channels_last))
         loss = self.loss(logits, labels.to(self.device))
         self.optimiser.zero_grad()

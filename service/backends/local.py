@@ -16,7 +16,7 @@ from models.engine.background import BackgroundError, compile_in_background
 from models.engine.engine import Engine
 from models.engine.loading import Checkpoint, CheckpointError, compilable, compiled, library, load_engine
 from models.engine.network import Network
-from models.engine.sharing import engine_threads, limit_threads
+from models.engine.sharing import engine_threads, enter
 from service.backends.base import BatchKey, ModelInfo, Photo, Ran
 
 logger = logging.getLogger("segserve")
@@ -109,7 +109,7 @@ class LocalDevice:
         self.engines = engines
         self.kind = next(iter(engines.values())).network.device.type
         self.id = f"local-{self.kind}-{number}"
-        self.thread = ThreadPoolExecutor(1, f"engine-{number}", limit_threads, (threads,))
+        self.thread = ThreadPoolExecutor(1, f"engine-{number}", enter, (threads,))
 
     @property
     def models(self) -> Container[str]:

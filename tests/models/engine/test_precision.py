@@ -26,12 +26,22 @@ def test_a_cpu_runs_bfloat16_only_if_it_multiplies_it(
     assert best_dtype(torch.device("cpu")) == dtype
 
 
-@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_gpu_that_only_emulates_bfloat16_runs_float32(
-    native: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [
+        ((6, 1), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((12, 0), torch.bfloat16),
+    ],
+)
+def test_a_gpu_runs_in_what_its_tensor_cores_take(
+    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
-    assert best_dtype(torch.device("cuda")) == dtype
+    asked = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability if device == asked else (1, 0))
+    assert best_dtype(asked) == dtype
 
 
 @pytest.mark.parametrize(
