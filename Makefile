@@ -73,8 +73,7 @@ prove-torchserve: install
 	TORCHSERVE_ROUNDS=3 TORCHSERVE_STOP_S=10 $(BIN)/pytest --timeout 900 $(TEST_ARGS) tests/service/backends/torchserve
 
 bench: install
-	$(BIN)/segserve bench engine --size 360x480
-	$(BIN)/segserve bench engine --size 1024x2048
+	$(BIN)/python -m loadtests.engines $(BENCH_ARGS)
 	$(BIN)/python -m loadtests.workers.throughput
 
 bench-scheduling: install
