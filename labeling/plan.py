@@ -43,6 +43,8 @@ def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:
     if rows == 0:
         raise JobError(f"{source} names no photos")
     _refuse_duplicates(ids, source)
+    # Arrow keeps what reading took, and a job may run for days.
+    pa.default_memory_pool().release_unused()
     key = _key(digest.hexdigest(), labels, shard_rows)
     job = Job(key, source, folder, rows, shard_rows, labels)
     if existing is None and not store.create(PATH, job.to_json()):

@@ -13,7 +13,8 @@ from labeling.names import file_name
 
 LABEL_SET = "cityscapes19"
 
-_NAMED = re.compile(r"(?P<folder>.*/)?(?P<city>[^/_]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?:_[^/]*|\.[^/]*)?")
+_NAMED = re.compile(r"(?P<folder>.*/)?(?P<city>[^/_]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?P<kind>[_.][^/]*)")
+_PHOTO = "_leftImg8bit.png"
 
 
 def check_label_set(name: str) -> None:
@@ -26,8 +27,9 @@ def export_cityscapes(photos: ShardPhotos) -> None:
     """CITY/CITY_SEQUENCE_FRAME_gtFine_labelIds.png: 8 bits, grey, values are labelIds and not trainIds.
 
     A photo whose id is named as Cityscapes' own keeps city, sequence and frame, and the folders before the city's, as
-    the same names may occur in several; another becomes photos_SHARD_ROW. names/part-NNNNN.csv says which file belongs
-    to which photo.
+    the same names may occur in several; what follows the frame stays where it is not _leftImg8bit.png, as there may be
+    several photos of a frame. Another becomes photos_SHARD_ROW. names/part-NNNNN.csv says which file belongs to which
+    photo.
     """
     check_label_set(photos.label_set.name)
     label_ids = np.zeros(256, np.uint8)  # 0 is "unlabeled"
@@ -52,4 +54,5 @@ def _stem(photo: LabelledPhoto, shard_rows: int) -> str:
     folders = (named["folder"] or "").rstrip("/")
     if folders.rpartition("/")[2] != city:
         folders = f"{folders}/{city}" if folders else city
-    return file_name(f"{folders}/{city}_{named['sequence']}_{named['frame']}")
+    kind = "" if named["kind"] == _PHOTO else named["kind"]
+    return file_name(f"{folders}/{city}_{named['sequence']}_{named['frame']}{kind}")

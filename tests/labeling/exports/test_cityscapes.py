@@ -54,7 +54,7 @@ def test_files_hold_label_ids_under_cityscapes_names(frames: Path, tmp_path: Pat
     assert names == {
         "own photo.jpg": "photos/photos_000000_000000_gtFine_labelIds.png",
         "ulm/ulm_000001_000019_leftImg8bit.png": "ulm/ulm_000001_000019_gtFine_labelIds.png",
-        "ulm/ulm_000002_000019.jpg": "ulm/ulm_000002_000019_gtFine_labelIds.png",
+        "ulm/ulm_000002_000019.jpg": "ulm/ulm_000002_000019.jpg_gtFine_labelIds.png",
     }
     ids = judge(LABEL_IDS)
     classes = labelsets.load("cityscapes19").classes
@@ -64,9 +64,15 @@ def test_files_hold_label_ids_under_cityscapes_names(frames: Path, tmp_path: Pat
             assert np.array_equal(np.array(picture), np.array([ids[label.name] for label in classes])[labels])
 
 
-def test_photos_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> None:
+def test_photos_of_one_frame_stay_apart(tmp_path: Path) -> None:
     names = [
-        *("left/ulm_000001_000019.png", "right/ulm_000001_000019.png", "ulm_000001_000019.png"),
+        *(
+            "left/ulm_000001_000019.png",
+            "right/ulm_000001_000019.png",
+            "ulm_000001_000019.png",
+            "ulm_000001_000019.jpg",
+        ),
+        *("ulm_000001_000019_leftImg8bit.png", "ulm_000001_000019_rightImg8bit.png"),
         *("leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png", "../ulm/ulm_000001_000019.png"),
     ]
     (tmp_path / "a.jpg").write_bytes(draw(0))
@@ -76,11 +82,14 @@ def test_photos_of_one_name_in_several_folders_stay_apart(tmp_path: Path) -> Non
     folder = tmp_path / "out/exports/cityscapes"
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
     assert found == [
-        "%2E%2E/ulm/ulm_000001_000019_gtFine_labelIds.png",
-        "left/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "%2E%2E/ulm/ulm_000001_000019.png_gtFine_labelIds.png",
+        "left/ulm/ulm_000001_000019.png_gtFine_labelIds.png",
         "leftImg8bit/train/ulm/ulm_000001_000019_gtFine_labelIds.png",
-        "right/ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "right/ulm/ulm_000001_000019.png_gtFine_labelIds.png",
+        "ulm/ulm_000001_000019.jpg_gtFine_labelIds.png",
+        "ulm/ulm_000001_000019.png_gtFine_labelIds.png",
         "ulm/ulm_000001_000019_gtFine_labelIds.png",
+        "ulm/ulm_000001_000019_rightImg8bit.png_gtFine_labelIds.png",
     ]
 
 
