@@ -33,8 +33,14 @@ def _ramp(now: float) -> float:
     return 12 - 10 * abs(now / HOUR - 1)
 
 
+def _dips(now: float) -> float:
+    """Lulls: a third of it for seven minutes of every quarter of an hour."""
+    return 3.0 if now % (0.25 * HOUR) >= 8 * 60 else 9.0
+
+
 DAY = Traffic("day", 24 * HOUR, _day)
 HASTY_DAY = Traffic("hasty day", 2 * HOUR, lambda now: _day(12 * now))
 """A day in two hours: what follows it follows a day."""
 SPIKE = Traffic("spike", 1 * HOUR, _spike)
 RAMP = Traffic("ramp", 2 * HOUR, _ramp)
+DIPS = Traffic("dips", 1 * HOUR, _dips)
