@@ -70,6 +70,3 @@ def test_workers_call_nobody(manifests: list[Manifest]) -> None:
     for policy in of_kind(manifests, "NetworkPolicy"):
         if policy["spec"].get("egress"):
             assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
-
-
-# Settings and secrets

@@ -18,15 +18,6 @@ from tests.k8s.manifests import (
 from tests.k8s.public import public_overlay
 from worker.settings import WorkerSettings
 
-GRACE_SECONDS = 5
-"""For what follows a drain: the last answers are written, devices and codecs freed."""
-
-
-def seconds_before_the_end(workload: Manifest) -> int:
-    (container,) = pod(workload)["containers"]
-    pause: int = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    return pause
-
 
 def in_bytes(quantity: str) -> int:
     for suffix, factor in (("Gi", 2**30), ("Mi", 2**20)):
@@ -149,47 +140,7 @@ def test_pods_are_spread(manifests: list[Manifest]) -> None:
             assert selects(one["labelSelector"]["matchLabels"], pod_labels(workload))
 
 
-# Start, life and end
-
-
-def test_probes_mean_what_they_say(manifests: list[Manifest]) -> None:
-    for workload in workloads(manifests):
-        for container in pod(workload)["containers"]:
-            ports = {port["name"] for port in container["ports"]}
-            probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
-            for probe in probes.values():
-                assert probe["httpGet"]["port"] in ports
-            # The models are loaded, warm and not about to go.
-            assert probes["readiness"]["httpGet"]["path"] == "/readyz"
-            # The process answers: it must not end because a worker, or all of them, are away.
-            assert probes["liveness"]["httpGet"]["path"] == "/livez"
-            assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] >= 60
-
-
-def test_only_what_loads_a_network_is_given_minutes_to_start(manifests: list[Manifest]) -> None:
-    alone = config(manifests, "segserve-gateway")["SEGSERVE_BACKEND"] == "local"
-    for workload in workloads(manifests):
-        (container,) = pod(workload)["containers"]
-        probe = container["startupProbe"]
-        loads = alone or pod_labels(workload)["app.kubernetes.io/component"] == "worker"
-        assert probe["httpGet"]["path"] == ("/readyz" if loads else "/livez")
-        assert (probe["periodSeconds"] * probe["failureThreshold"] >= 300) == loads
-
-
-def test_a_gateway_ends_after_its_last_promise(manifests: list[Manifest]) -> None:
-    settings = config(manifests, "segserve-gateway")
-    gateway = the(manifests, "Deployment", "segserve-gateway")
-    drain = int(settings["SEGSERVE_DRAIN_S"])
-    assert drain * 1000 >= int(settings["SEGSERVE_MAX_TIMEOUT_MS"])
-    pause = seconds_before_the_end(gateway)
-    if settings["SEGSERVE_BACKEND"] == "torchserve":
-        worker = the(manifests, "Deployment", "segserve-worker")
-        calls = int(config(manifests, "segserve-worker")["SEGSERVE_WORKER_DRAIN_S"])
-        needed = seconds_before_the_end(worker) + calls + GRACE_SECONDS
-        assert pod(worker)["terminationGracePeriodSeconds"] >= needed
-    # Others need some seconds to hear that it is ending.
-    assert pause >= 5
-    assert pod(gateway)["terminationGracePeriodSeconds"] >= pause + drain + GRACE_SECONDS
+# Settings and names
 
 
 def test_settings_are_ones_that_there_are(manifests: list[Manifest]) -> None:
@@ -244,7 +195,7 @@ def test_disruptions_are_budgeted(manifests: list[Manifest]) -> None:
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-# Scaling
+# Settings and secrets
 
 
 def test_changed_settings_roll_the_pods(manifests: list[Manifest]) -> None:
