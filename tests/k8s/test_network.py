@@ -66,6 +66,14 @@ def test_torchserves_management_port_is_out_of_reach(manifests: list[Manifest]) 
         assert {port["name"] for port in container["ports"]} == {"status", "inference"}
 
 
+def test_only_gateways_reach_torchserves_inference_port(manifests: list[Manifest]) -> None:
+    """It asks for no key and admits whatever comes."""
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress", []):
+            if "inference" in {port["port"] for port in rule["ports"]}:
+                assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}}}]
+
+
 def test_workers_call_nobody(manifests: list[Manifest]) -> None:
     for policy in of_kind(manifests, "NetworkPolicy"):
         if policy["spec"].get("egress"):
