@@ -8,13 +8,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.telemetry.metrics import Metrics
+from tests.k8s.stand_in import stand_in
 from tests.service.telemetry.test_metrics import registered
 
 Series = dict[str, set[str]]
 
 
 def exported() -> Series:
-    return _process() | dict(_ours()) | _torchserves()
+    return _process() | dict(_ours()) | _torchserves() | _stand_ins()
 
 
 def _ours() -> Iterator[tuple[str, set[str]]]:
@@ -32,6 +33,11 @@ def _process() -> Series:
     families = text_string_to_metric_families(Metrics().render([])[0].decode())
     samples = [sample for family in families for sample in family.samples]
     return {sample.name: set(sample.labels) for sample in samples if sample.name.startswith(("process_", "python_"))}
+
+
+def _stand_ins() -> Series:
+    samples = [sample for family in stand_in().collect() for sample in family.samples]
+    return {sample.name: {*sample.labels, "worker"} for sample in samples}
 
 
 def _torchserves() -> Series:

@@ -25,12 +25,15 @@ class Prometheus:
 
     def __init__(self, client: httpx.Client, targets: Path) -> None:
         self._client, self._targets = client, targets
+        self._scraped: dict[str, Mapping[str, httpx.URL]] = {}
 
-    def scrape(self, gateways: Mapping[str, httpx.URL]) -> None:
-        """From now on, the gateways of these names, which become the label `instance`."""
+    def scrape(self, targets: Mapping[str, httpx.URL], namespace: str = NAMESPACE) -> None:
+        """From now on, these in the namespace, by what becomes their label `instance`."""
+        self._scraped[namespace] = targets
         groups = [
-            {"targets": [f"{url.host}:{url.port}"], "labels": {"instance": name, "namespace": NAMESPACE}}
-            for name, url in gateways.items()
+            {"targets": [f"{url.host}:{url.port}"], "labels": {"instance": name, "namespace": namespace}}
+            for namespace, targets in self._scraped.items()
+            for name, url in targets.items()
         ]
         self._targets.write_text(json.dumps(groups))
 

@@ -4,9 +4,13 @@ import re
 
 import pytest
 
-from tests.k8s.manifests import K8S, OVERLAYS, Manifest, build, of_kind, overlay
+from tests.k8s.manifests import K8S, OVERLAYS, Manifest, build, of_kind, overlay, pod_labels, selects, workloads
 from tests.k8s.test_rules import SPEC
 
+PROMETHEUS = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+}
 RECORDED = {rule["record"]: rule["expr"] for group in SPEC["groups"] for rule in group["rules"] if "record" in rule}
 
 
@@ -49,3 +53,22 @@ def test_pods_are_scraped_once(name: str) -> None:
     for monitor in monitors:
         assert monitor["metadata"]["namespace"] == namespace["metadata"]["name"]
         assert "namespaceSelector" not in monitor["spec"]
+
+
+@pytest.mark.parametrize("name", ["keda", "batch"])
+def test_prometheus_is_let_in_where_it_looks(name: str) -> None:
+    manifests = overlay(name)
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        (service,) = [one for one in of_kind(manifests, "Service") if selects(wanted, one["metadata"]["labels"])]
+        (workload,) = [one for one in workloads(manifests) if selects(service["spec"]["selector"], pod_labels(one))]
+        let_in = {
+            port["port"]
+            for policy in of_kind(manifests, "NetworkPolicy")
+            if selects(policy["spec"]["podSelector"].get("matchLabels", {}), pod_labels(workload))
+            for rule in policy["spec"].get("ingress", [])
+            if PROMETHEUS in rule["from"]
+            for port in rule["ports"]
+        }
+        ports = {port["name"]: port["targetPort"] for port in service["spec"]["ports"]}
+        assert {ports[endpoint["port"]] for endpoint in monitor["spec"]["endpoints"]} == let_in
