@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cli.main import COMMANDS
 from service.settings import Settings
+from tests.k8s.composed import composed
 from tests.k8s.manifests import (
     Manifest,
     config,
@@ -15,7 +16,6 @@ from tests.k8s.manifests import (
     the,
     workloads,
 )
-from tests.k8s.public import public_overlay
 from worker.settings import WorkerSettings
 
 
@@ -213,7 +213,7 @@ def test_no_secret_is_in_a_manifest(manifests: list[Manifest]) -> None:
 
 
 def test_the_public_service_wants_keys_and_shows_no_address_of_its_operators(tmp_path: Path) -> None:
-    public = public_overlay(tmp_path)
+    public = composed(tmp_path, "public")
     gateway = the(public, "Deployment", "segserve-gateway")
     (container,) = pod(gateway)["containers"]
     key_file = config(public, "segserve-gateway")["SEGSERVE_API_KEY_FILE"]
@@ -228,7 +228,7 @@ def test_the_public_service_wants_keys_and_shows_no_address_of_its_operators(tmp
 
 
 def test_the_ingress_takes_all_that_the_gateway_takes(tmp_path: Path) -> None:
-    public = public_overlay(tmp_path)
+    public = composed(tmp_path, "public")
     (ingress,) = of_kind(public, "Ingress")
     prefix = "nginx.ingress.kubernetes.io/proxy-"
     limits = {name.removeprefix(prefix): value for name, value in ingress["metadata"]["annotations"].items()}

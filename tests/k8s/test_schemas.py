@@ -8,8 +8,8 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from tests.k8s.composed import COMPONENTS, composed
 from tests.k8s.manifests import K8S, OVERLAYS, Manifest, build, of_kind, overlay
-from tests.k8s.public import public_overlay
 from tests.programs import program
 
 VERSIONS = ("1.31", "1.34", "1.37")
@@ -18,13 +18,13 @@ CUSTOM = ("ScaledObject", "ServiceMonitor", "PrometheusRule")
 JUDGE = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(params=[*OVERLAYS, "public", "monitoring"])
+@pytest.fixture(params=[*OVERLAYS, *COMPONENTS, "monitoring"])
 def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
     match request.param:
-        case "public":
-            return public_overlay(tmp_path)
         case "monitoring":
             return build(K8S / "monitoring")
+        case name if name in COMPONENTS:
+            return composed(tmp_path, name)
         case name:
             return overlay(name)
 
