@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from tests.docker.test_dockerfile import DOCKERFILE, EXACT
 from tests.programs import promtool
 from worker.settings import WorkerSettings
 
 DOCKER = Path(__file__).parents[2] / "docker"
-DOCKERFILE = (DOCKER.parent / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("segserve", "gateway", "worker")
@@ -39,7 +39,7 @@ def exposed(target: str) -> list[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_images_are_pinned_and_what_is_mounted_is_there(service: str) -> None:
-    assert SERVICES[service]["image"].partition(":")[2] not in ("", "latest")
+    assert EXACT.fullmatch(SERVICES[service]["image"])
     assert all(path.is_file() for path in mounted(service).values())
 
 
