@@ -1,4 +1,4 @@
-"""A real Prometheus, with the rules that ship, scraping every 200 ms."""
+"""A real Prometheus, with the rules that ship, scraping every second."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ from tests.programs import prometheus
 from tests.service.gateway import PATIENCE
 
 NAMESPACE = "segserve"
-SCRAPE_SECONDS = 0.2
+SCRAPE_SECONDS = 1
 
 
 class Prometheus:
@@ -80,7 +80,8 @@ def running_prometheus(folder: Path) -> Iterator[Prometheus]:
     configuration.write_text(
         yaml.safe_dump(
             {
-                "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
+                # A scrape that takes longer is lost, and its series are gone until the next.
+                "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
                 "rule_files": [str(rules)],
                 "scrape_configs": [
                     {

@@ -93,7 +93,7 @@ def prometheus(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -
             running.callback(Load(server).stop)
         for namespace in (NAMESPACE, BATCH):
             answers = f'segserve_answer_seconds_count{{priority="batch",namespace="{namespace}"}}'
-            prometheus.wait_for(f"rate({answers}[3s]) > 0")
+            prometheus.wait_for(f"rate({answers}[5s]) > 0")
             prometheus.wait_for(f'segserve:devices_demanded{{namespace="{namespace}"}} > 0')
         yield prometheus
 
@@ -115,7 +115,7 @@ def test_a_trigger_gets_one_number(prometheus: Prometheus, name: str) -> None:
     for scaled in of_kind(overlay(name), "ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             if trigger["type"] == "prometheus":
-                assert len(prometheus.query(trigger["metadata"]["query"])) == 1
+                assert len(prometheus.wait_for(trigger["metadata"]["query"])) == 1
 
 
 def test_the_namespaces_to_choose_from_are_found(prometheus: Prometheus) -> None:
