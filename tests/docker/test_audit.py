@@ -42,6 +42,13 @@ def test_what_is_found_is_told_and_fails(repository: Path) -> None:
     assert "lists 2 components; 1 of 2 packages could be audited" in found.stdout
 
 
+def test_what_is_inside_is_listed(repository: Path) -> None:
+    """Whether the advisories can be reached or not."""
+    (repository / "build/sbom.json").write_text("an older list")
+    audit(repository, "exit 1")
+    assert len(json.loads((repository / "build/sbom.json").read_text())["components"]) == 2
+
+
 def test_no_holes_are_fine(repository: Path) -> None:
     assert audit(repository, f"echo '{json.dumps(NONE)}' > build/audit.json").returncode == 0
 

@@ -1,5 +1,6 @@
 """docker/compose.yaml, as far as it can be tested without a container engine."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from tests.docker.test_dockerfile import DOCKERFILE, EXACT
 from tests.programs import promtool
 from worker.settings import WorkerSettings
 
@@ -28,15 +30,27 @@ def mounted(service: str) -> dict[str, Path]:
     return found
 
 
+def exposed(target: str) -> list[str]:
+    """The ports of an image."""
+    stage = DOCKERFILE.partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
+    (ports,) = re.findall(r"^EXPOSE (.+)$", stage, re.MULTILINE)
+    return str(ports).split()
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_images_are_pinned_and_what_is_mounted_is_there(service: str) -> None:
-    assert SERVICES[service]["image"].partition(":")[2] not in ("", "latest")
+    assert EXACT.fullmatch(SERVICES[service]["image"])
     assert all(path.is_file() for path in mounted(service).values())
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_only_this_machine_is_answered(service: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[service].get("ports", []))
+
+
+def test_a_workers_ports_are_not_published() -> None:
+    """TorchServe asks for no key."""
+    assert "ports" not in SERVICES["worker"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -53,9 +67,8 @@ def test_settings_and_targets_are_ones_that_there_are(service: str) -> None:
     fields = {f"SEGSERVE_{name.upper()}" for name in Settings.model_fields}
     fields |= {f"SEGSERVE_WORKER_{name.upper()}" for name in WorkerSettings.model_fields}
     assert SERVICES[service]["environment"].keys() <= fields
-    dockerfile = (DOCKER.parent / "Dockerfile").read_text(encoding="utf-8")
     assert SERVICES[service]["build"]["target"] == TARGETS[service]
-    assert f" AS {TARGETS[service]}\n" in dockerfile
+    assert f" AS {TARGETS[service]}\n" in DOCKERFILE
 
 
 @pytest.mark.parametrize("service", ["segserve", "gateway"])
@@ -83,9 +96,10 @@ def test_prometheus_starts_with_the_rules_of_kubernetes(tmp_path: Path) -> None:
 
 
 def test_prometheus_scrapes_services_that_there_are() -> None:
+    """By the ports that their images expose, for a worker's are not published."""
     configuration = yaml.safe_load(mounted("prometheus")["/etc/segserve/prometheus.yaml"].read_text(encoding="utf-8"))
     (job,) = configuration["scrape_configs"]
     for group in job["static_configs"]:
         for target in group["targets"]:
             host, _, port = target.partition(":")
-            assert any(published.endswith(f":{port}") for published in SERVICES[host]["ports"])
+            assert port in exposed(TARGETS[host])

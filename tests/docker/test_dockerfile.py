@@ -9,6 +9,8 @@ from loadtests.containers.buildah import Buildah
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+EXACT = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
+"""An image by its name and a whole version."""
 TARGETS = ["gateway", "embedded", "worker", "label"]
 
 
@@ -21,6 +23,16 @@ def test_every_stage_is_made_from_one_before_it() -> None:
             assert made[1] in stages | {f"${{{base}}}" for base in bases}
             stages.add(made[2])
     assert set(TARGETS) <= stages
+
+
+def test_what_comes_from_a_registry_is_pinned() -> None:
+    """What a build takes today it takes next year. A variable's default counts, for `make images` gives its own."""
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S*)$", DOCKERFILE, re.MULTILINE))
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    named = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    images = {defaults[name.strip("${}")] if name.startswith("$") else name for name in named} - stages
+    assert images
+    assert all(EXACT.fullmatch(image) for image in images)
 
 
 def test_no_image_holds_what_installs_packages() -> None:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.k8s.composed import COMPONENTS, composed
 from tests.k8s.manifests import OVERLAYS, Manifest, overlay
-from tests.k8s.public import public_overlay
 
 
-@pytest.fixture(params=[*OVERLAYS, "public"])
+@pytest.fixture(params=[*OVERLAYS, *COMPONENTS])
 def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return public_overlay(tmp_path) if request.param == "public" else overlay(request.param)
+    return composed(tmp_path, request.param) if request.param in COMPONENTS else overlay(request.param)

@@ -61,6 +61,15 @@ def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
     return selector.items() <= labels.items()
 
 
+def chooses(selector: Manifest, labels: dict[str, str]) -> bool:
+    """A LabelSelector, which chooses everything where it is empty."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(one["operator"] == "In" for one in expressions)
+    return selects(selector.get("matchLabels", {}), labels) and all(
+        labels.get(one["key"]) in one["values"] for one in expressions
+    )
+
+
 def workloads(manifests: list[Manifest]) -> Iterator[Manifest]:
     found = of_kind(manifests, *WORKLOADS)
     assert found

@@ -9,7 +9,7 @@ import pytest
 from cli.label import STOPPED_BY_FAILURES
 from cli.label import command as label
 from labeling.runners.process import LEAVE_SECONDS
-from tests.k8s.manifests import K8S, Manifest, build, containers, of_kind, overlay, selects, the
+from tests.k8s.manifests import K8S, Manifest, build, containers, of_kind, the
 
 VERSIONS = ("1.33", "1.34", "1.37")
 KINDS = {"indexed-job": "Job", "ray-job": "RayJob"}
@@ -80,13 +80,6 @@ def test_pods_are_restricted_and_bounded(name: str) -> None:
             assert resources["limits"].get("nvidia.com/gpu") == resources["requests"].get("nvidia.com/gpu")
 
 
-@both
-def test_pods_may_reach_what_the_network_policy_is_about(name: str) -> None:
-    policy = the(manifests(name), "NetworkPolicy", "segserve-label")
-    for template in templates(name):
-        assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
-
-
 def test_the_indexed_job_calls_the_command_as_it_is() -> None:
     spec = job("indexed-job")["spec"]
     (container,) = spec["template"]["spec"]["containers"]
@@ -128,52 +121,3 @@ def test_the_ray_job_calls_the_command_as_it_is() -> None:
 def test_the_cluster_runs_the_ray_that_is_pinned() -> None:
     pinned = (K8S.parent / "constraints.txt").read_text()
     assert f"ray=={job('ray-job')['spec']['rayClusterSpec']['rayVersion']}\n" in pinned
-
-
-def test_kuberays_operator_may_ask_the_head_alone() -> None:
-    policy = the(manifests("ray-job"), "NetworkPolicy", "segserve-label-head")["spec"]
-    head = job("ray-job")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
-    # KubeRay adds the node's kind to the labels.
-    labels = head["metadata"]["labels"] | {"ray.io/node-type": "head"}
-    assert selects(policy["podSelector"]["matchLabels"], labels)
-    assert not selects(policy["podSelector"]["matchLabels"], labels | {"ray.io/node-type": "worker"})
-    (rule,) = policy["ingress"]
-    # Its namespace is whoever installed it chose; without a selector it would be this one.
-    assert rule["from"] == [
-        {
-            "namespaceSelector": {},
-            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
-        }
-    ]
-    (container,) = head["spec"]["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert [ports[port["port"]] for port in rule["ports"]] == [8265]
-
-
-@both
-def test_jobs_reach_the_gateway_of_the_batch_overlay(name: str) -> None:
-    """Both live in one namespace, so that a podSelector alone finds the other."""
-    gateways = overlay("batch")
-    gateway = the(gateways, "Deployment", "segserve-gateway")
-    assert job(name)["metadata"]["namespace"] == gateway["metadata"]["namespace"]
-    http = {"port": "http", "protocol": "TCP"}
-    leaving = the(manifests(name), "NetworkPolicy", "segserve-label")["spec"]["egress"]
-    labels = gateway["spec"]["template"]["metadata"]["labels"]
-    assert any(_reaches(rule, "to", labels) and rule["ports"] == [http] for rule in leaving)
-    arriving = [
-        rule
-        for policy in of_kind(gateways, "NetworkPolicy")
-        if policy["spec"]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component") == "gateway"
-        for rule in policy["spec"].get("ingress", [])
-    ]
-    for template in templates(name):
-        labels = template["metadata"]["labels"]
-        assert any(_reaches(rule, "from", labels) and rule["ports"] == [http] for rule in arriving)
-
-
-def _reaches(rule: Manifest, direction: str, labels: dict[str, str]) -> bool:
-    """Pods of its own namespace with these labels."""
-    return any(
-        peer.keys() == {"podSelector"} and selects(peer["podSelector"]["matchLabels"], labels)
-        for peer in rule.get(direction, [])
-    )

@@ -2,6 +2,7 @@
 
 from tests.k8s.manifests import (
     Manifest,
+    chooses,
     of_kind,
     pod,
     pod_labels,
@@ -18,8 +19,7 @@ def test_selectors_find_pods(manifests: list[Manifest]) -> None:
     for service in of_kind(manifests, "Service"):
         assert sum(selects(service["spec"]["selector"], one) for one in labels) == 1
     for policy in of_kind(manifests, "NetworkPolicy"):
-        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
-        assert any(selects(chosen, one) for one in labels)
+        assert any(chooses(policy["spec"]["podSelector"], one) for one in labels)
     for monitor in of_kind(manifests, "ServiceMonitor"):
         services = [
             service
@@ -66,10 +66,16 @@ def test_torchserves_management_port_is_out_of_reach(manifests: list[Manifest]) 
         assert {port["name"] for port in container["ports"]} == {"status", "inference"}
 
 
-def test_workers_call_nobody(manifests: list[Manifest]) -> None:
+def test_only_gateways_reach_torchserves_inference_port(manifests: list[Manifest]) -> None:
+    """It asks for no key and admits whatever comes."""
     for policy in of_kind(manifests, "NetworkPolicy"):
-        if policy["spec"].get("egress"):
-            assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+        for rule in policy["spec"].get("ingress", []):
+            if "inference" in {port["port"] for port in rule["ports"]}:
+                assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}}}]
 
 
-# Settings and secrets
+def test_workers_call_nobody_but_the_collector_of_traces(manifests: list[Manifest]) -> None:
+    worker = {"app.kubernetes.io/name": "segserve", "app.kubernetes.io/component": "worker"}
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        if policy["spec"].get("egress") and chooses(policy["spec"]["podSelector"], worker):
+            assert policy["metadata"]["name"] == "segserve-to-collector"

@@ -1,7 +1,5 @@
 """What holds for every object of every overlay."""
 
-from pathlib import Path
-
 from cli.main import COMMANDS
 from service.settings import Settings
 from tests.k8s.manifests import (
@@ -15,17 +13,7 @@ from tests.k8s.manifests import (
     the,
     workloads,
 )
-from tests.k8s.public import public_overlay
 from worker.settings import WorkerSettings
-
-GRACE_SECONDS = 5
-"""For what follows a drain: the last answers are written, devices and codecs freed."""
-
-
-def seconds_before_the_end(workload: Manifest) -> int:
-    (container,) = pod(workload)["containers"]
-    pause: int = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    return pause
 
 
 def in_bytes(quantity: str) -> int:
@@ -149,54 +137,15 @@ def test_pods_are_spread(manifests: list[Manifest]) -> None:
             assert selects(one["labelSelector"]["matchLabels"], pod_labels(workload))
 
 
-# Start, life and end
-
-
-def test_probes_mean_what_they_say(manifests: list[Manifest]) -> None:
-    for workload in workloads(manifests):
-        for container in pod(workload)["containers"]:
-            ports = {port["name"] for port in container["ports"]}
-            probes = {name: container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")}
-            for probe in probes.values():
-                assert probe["httpGet"]["port"] in ports
-            # The models are loaded, warm and not about to go.
-            assert probes["readiness"]["httpGet"]["path"] == "/readyz"
-            # The process answers: it must not end because a worker, or all of them, are away.
-            assert probes["liveness"]["httpGet"]["path"] == "/livez"
-            assert probes["liveness"]["periodSeconds"] * probes["liveness"]["failureThreshold"] >= 60
-
-
-def test_only_what_loads_a_network_is_given_minutes_to_start(manifests: list[Manifest]) -> None:
-    alone = config(manifests, "segserve-gateway")["SEGSERVE_BACKEND"] == "local"
-    for workload in workloads(manifests):
-        (container,) = pod(workload)["containers"]
-        probe = container["startupProbe"]
-        loads = alone or pod_labels(workload)["app.kubernetes.io/component"] == "worker"
-        assert probe["httpGet"]["path"] == ("/readyz" if loads else "/livez")
-        assert (probe["periodSeconds"] * probe["failureThreshold"] >= 300) == loads
-
-
-def test_a_gateway_ends_after_its_last_promise(manifests: list[Manifest]) -> None:
-    settings = config(manifests, "segserve-gateway")
-    gateway = the(manifests, "Deployment", "segserve-gateway")
-    drain = int(settings["SEGSERVE_DRAIN_S"])
-    assert drain * 1000 >= int(settings["SEGSERVE_MAX_TIMEOUT_MS"])
-    pause = seconds_before_the_end(gateway)
-    if settings["SEGSERVE_BACKEND"] == "torchserve":
-        worker = the(manifests, "Deployment", "segserve-worker")
-        calls = int(config(manifests, "segserve-worker")["SEGSERVE_WORKER_DRAIN_S"])
-        needed = seconds_before_the_end(worker) + calls + GRACE_SECONDS
-        assert pod(worker)["terminationGracePeriodSeconds"] >= needed
-    # Others need some seconds to hear that it is ending.
-    assert pause >= 5
-    assert pod(gateway)["terminationGracePeriodSeconds"] >= pause + drain + GRACE_SECONDS
+# Settings and names
 
 
 def test_settings_are_ones_that_there_are(manifests: list[Manifest]) -> None:
     settings = config(manifests, "segserve-gateway")
     fields = {f"SEGSERVE_{name.upper()}" for name in Settings.model_fields}
-    assert settings.keys() <= fields
-    Settings.model_validate({name.removeprefix("SEGSERVE_").lower(): value for name, value in settings.items()})
+    ours = settings.keys() - {"FORWARDED_ALLOW_IPS"}  # uvicorn's
+    assert ours <= fields
+    Settings.model_validate({name.removeprefix("SEGSERVE_").lower(): settings[name] for name in ours})
     if settings["SEGSERVE_BACKEND"] == "torchserve":
         fields = {f"SEGSERVE_WORKER_{name.upper()}" for name in WorkerSettings.model_fields}
         assert config(manifests, "segserve-worker").keys() <= fields | {"SEGSERVE_CACHE_DIR"}
@@ -244,7 +193,7 @@ def test_disruptions_are_budgeted(manifests: list[Manifest]) -> None:
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
-# Scaling
+# Settings and secrets
 
 
 def test_changed_settings_roll_the_pods(manifests: list[Manifest]) -> None:
@@ -259,29 +208,3 @@ def test_changed_settings_roll_the_pods(manifests: list[Manifest]) -> None:
 
 def test_no_secret_is_in_a_manifest(manifests: list[Manifest]) -> None:
     assert not of_kind(manifests, "Secret")
-
-
-def test_the_public_service_wants_keys_and_shows_no_address_of_its_operators(tmp_path: Path) -> None:
-    public = public_overlay(tmp_path)
-    gateway = the(public, "Deployment", "segserve-gateway")
-    (container,) = pod(gateway)["containers"]
-    key_file = config(public, "segserve-gateway")["SEGSERVE_API_KEY_FILE"]
-    (mount,) = [mount for mount in container["volumeMounts"] if key_file.startswith(f"{mount['mountPath']}/")]
-    (volume,) = [volume for volume in pod(gateway)["volumes"] if volume["name"] == mount["name"]]
-    assert volume["secret"] == {"secretName": "segserve-api-keys"}
-    (ingress,) = of_kind(public, "Ingress")
-    assert ingress["spec"]["tls"]
-    for rule in ingress["spec"]["rules"]:
-        for path in rule["http"]["paths"]:
-            assert not any(hidden.startswith(path["path"]) for hidden in ("/metrics", "/livez", "/readyz"))
-
-
-def test_the_ingress_takes_all_that_the_gateway_takes(tmp_path: Path) -> None:
-    public = public_overlay(tmp_path)
-    (ingress,) = of_kind(public, "Ingress")
-    prefix = "nginx.ingress.kubernetes.io/proxy-"
-    limits = {name.removeprefix(prefix): value for name, value in ingress["metadata"]["annotations"].items()}
-    assert int(limits["body-size"].removesuffix("m")) * 2**20 > Settings().max_body_bytes
-    assert int(limits["read-timeout"]) * 1000 > int(config(public, "segserve-gateway")["SEGSERVE_MAX_TIMEOUT_MS"])
-    # Else a body is kept on the proxy's disk before the gateway may refuse it by its header.
-    assert limits["request-buffering"] == "off"

@@ -83,6 +83,3 @@ def test_what_a_batch_job_asks_first_wakes_a_worker() -> None:
         if re.fullmatch(routes[1], path)
     ]
     assert sorted(asked) == ["/models/{name}", "/segment"]
-
-
-# Who finds and reaches whom

@@ -8,8 +8,8 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
+from tests.k8s.composed import COMPONENTS, composed
 from tests.k8s.manifests import K8S, OVERLAYS, Manifest, build, of_kind, overlay
-from tests.k8s.public import public_overlay
 from tests.programs import program
 
 VERSIONS = ("1.31", "1.34", "1.37")
@@ -18,13 +18,13 @@ CUSTOM = ("ScaledObject", "ServiceMonitor", "PrometheusRule")
 JUDGE = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(params=[*OVERLAYS, "public", "monitoring"])
+@pytest.fixture(params=[*OVERLAYS, *COMPONENTS, "monitoring"])
 def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
     match request.param:
-        case "public":
-            return public_overlay(tmp_path)
         case "monitoring":
             return build(K8S / "monitoring")
+        case name if name in COMPONENTS:
+            return composed(tmp_path, name)
         case name:
             return overlay(name)
 
@@ -72,7 +72,7 @@ def test_keda_and_the_prometheus_operator_take_theirs(judge: Path, manifests: li
 
 def test_their_schemas_find_mistakes(judge: Path) -> None:
     wrong = []
-    for manifest in of_kind(overlay("keda"), *CUSTOM):
+    for manifest in of_kind(overlay("keda") + build(K8S / "monitoring"), *CUSTOM):
         first = next(iter(manifest["spec"]))
         wrong.append(manifest | {"spec": manifest["spec"] | {first: 7}})
     assert {manifest["kind"] for manifest in wrong} == set(CUSTOM)
