@@ -25,6 +25,7 @@ __all__ = [
     "library",
     "load_engine",
     "load_network",
+    "process_threads",
 ]
 logger = logging.getLogger("segserve")
 
@@ -60,12 +61,26 @@ def compilable(engine: Engine) -> bool:
     return engine.network.kind == "eager" and engine.network.device.type == "cpu"
 
 
+def process_threads() -> int:
+    """How many threads PyTorch has, and a compiled network may have; to be asked before any thread limits its own.
+
+    A limit that one thread sets (see sharing.py) is also what threads that start later begin with.
+    """
+    return torch.get_num_threads()
+
+
 def compiled(
-    checkpoint: Checkpoint, *, dtype: torch.dtype | None = None, cache_dir: Path | None = None, make: bool = True
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype | None = None,
+    cache_dir: Path | None = None,
+    make: bool = True,
+    threads: int | None = None,
 ) -> Network | None:
     """The compiled network from the cache; what is not there is made first (make=True) or None.
 
-    Also None, with a log line that says why, where the network cannot be compiled. Raises CheckpointError.
+    threads: see CompiledNetwork. Also None, with a log line that says why, where the network cannot be compiled. Raises
+    CheckpointError.
     """
     try:
         from models.engine.compilation import graph_path, quantised_path
@@ -78,7 +93,7 @@ def compiled(
             compile_checkpoint(checkpoint, cache_dir)
         if dtype is None and quantised_path(path).exists() and multiplies_int8():
             dtype = torch.int8
-        return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype)
+        return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype, threads=threads)
     except CheckpointError:
         raise
     # OpenVINO, PyTorch and the file system fail in ways of their own; in all of them plain PyTorch still works.
