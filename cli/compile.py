@@ -23,8 +23,8 @@ from models.engine.loading import CheckpointError, UnknownModelError, compile_ch
 def command(model: str, model_dir: Path | None, cache_dir: Path | None) -> None:
     """Compile a model ahead of time, so that the first start is as fast as later ones.
 
-    The result takes photos and batches of any size and runs on any CPU. It is made anew only for other weights or
-    another version of segserve, PyTorch or OpenVINO.
+    The result takes photos and batches of any size and runs on any CPU. It is made anew only where it is damaged, and
+    for other weights or another version of segserve, PyTorch or OpenVINO.
     """
     started = time.perf_counter()
     with user_errors(CheckpointError, CompilationError, OSError, UnknownModelError):

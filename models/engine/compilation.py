@@ -4,12 +4,7 @@ A graph takes any batch and input size and holds no machine code: one a checkpoi
 graph that a checkpoint may bring (see quantisation.py) lies beside it, for CPUs that profit.
 """
 
-import hashlib
-import os
-import tempfile
 import warnings
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import openvino
@@ -20,13 +15,12 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from models.engine.batch_norm_folding import fold_batch_norm
+from models.engine.cache import quantised_path, unfinished
 from models.engine.compiled_network import CompiledNetwork
 from models.engine.normalisation import Normalised
 from models.weights.card import Preprocessing
-from models.weights.checkpoint import Checkpoint
-from models.weights.quantised import QuantisedGraph, quantised_file
+from models.weights.quantised import QuantisedGraph
 
-_MODELS = Path(__file__).parent.parent
 # Any size does, and a small one is quick.
 _TRACED = (1, 3, 64, 96)
 # What depends on a size is most likely to go wrong at odd ones.
@@ -37,22 +31,6 @@ _TOLERANCE = 1e-3
 
 class CompilationError(Exception):
     """A graph that does not compute what its network does."""
-
-
-def graph_path(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
-    """Where the checkpoint's graph is kept, by default in SEGSERVE_CACHE_DIR or else the user's cache.
-
-    Its name has a hash of all that it was made of: weights, code and versions.
-    """
-    card, quantised = checkpoint.card, quantised_file(checkpoint)
-    weights = checkpoint.sha256 + (hashlib.sha256(quantised.read_bytes()).hexdigest() if quantised.exists() else "")
-    made_of = hashlib.sha256(f"{weights} {_code()} {torch.__version__} {openvino.__version__}".encode())
-    return (cache_dir or _default_cache_dir()) / f"{card.name}@{card.version}-{made_of.hexdigest()[:16]}" / "graph.xml"
-
-
-def quantised_path(path: Path) -> Path:
-    """Where the int8 graph lies that was quantised from the graph at `path`, if the checkpoint holds one."""
-    return path.with_name("int8.xml")
 
 
 def make_graph(
@@ -66,9 +44,8 @@ def make_graph(
     Processes that make the same graph at once do not disturb each other.
     """
     network = Normalised(fold_batch_norm(module.eval()), preprocessing, torch.float32)
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent.parent) as unfinished:
-        graph = Path(unfinished) / path.parent.name / path.name
+    with unfinished(path) as folder:
+        graph = Path(folder) / path.parent.name / path.name
         graph.parent.mkdir()
         openvino.serialize(convert_normalised(network), graph)
         _check(network, graph)
@@ -81,6 +58,17 @@ def make_graph(
             # Another process may have been first.
             if not path.exists():
                 raise
+
+
+def loads(path: Path) -> bool:
+    """Whether OpenVINO takes the graph at `path`, and the int8 graph if there is one."""
+    try:
+        CompiledNetwork(path, dtype=torch.float32)
+        if quantised_path(path).exists():
+            CompiledNetwork(quantised_path(path), dtype=torch.int8)
+    except RuntimeError:
+        return False
+    return True
 
 
 def convert_normalised(network: Normalised) -> openvino.Model:
@@ -113,18 +101,3 @@ def _check(module: nn.Module, graph: Path) -> None:
         expected, found = module(photos.permute(0, 3, 1, 2)), network(photos)
         if found.shape != expected.shape or not (found - expected).norm() <= _TOLERANCE * expected.norm():
             raise CompilationError(f"the compiled network does not compute what the network does at {shape}")
-
-
-def _default_cache_dir() -> Path:
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("SEGSERVE_CACHE_DIR") or caches / "segserve")
-
-
-@cache
-def _code() -> str:
-    """A hash of the code that shapes a graph."""
-    sources = [*sorted((_MODELS / "zoo").glob("*.py")), *sorted((_MODELS / "engine").glob("*.py"))]
-    digest = hashlib.sha256(version("segserve").encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()

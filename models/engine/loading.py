@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.engine.cache import discard, graph_path, quantised_path
 from models.engine.engine import Engine
 from models.engine.network import EagerNetwork, Network
 from models.engine.precision import default_device, multiplies_int8
@@ -77,23 +78,21 @@ def compiled(
     make: bool = True,
     threads: int | None = None,
 ) -> Network | None:
-    """The compiled network from the cache; what is not there is made first (make=True) or None.
+    """The compiled network from the cache; what is not there, or is damaged, is made first (make=True) or None.
 
     threads: see CompiledNetwork. Also None, with a log line that says why, where the network cannot be compiled. Raises
     CheckpointError.
     """
     try:
-        from models.engine.compilation import graph_path, quantised_path
-        from models.engine.compiled_network import CompiledNetwork
-
         path = graph_path(checkpoint, cache_dir)
-        if not path.exists():
+        if not make and not path.exists():
+            return None
+        try:
+            return _open(path, dtype, threads)
+        except RuntimeError:
             if not make:
-                return None
-            compile_checkpoint(checkpoint, cache_dir)
-        if dtype is None and quantised_path(path).exists() and multiplies_int8():
-            dtype = torch.int8
-        return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype, threads=threads)
+                raise
+            return _open(compile_checkpoint(checkpoint, cache_dir), dtype, threads)
     except CheckpointError:
         raise
     # OpenVINO, PyTorch and the file system fail in ways of their own; in all of them plain PyTorch still works.
@@ -103,14 +102,26 @@ def compiled(
         return None
 
 
+def _open(path: Path, dtype: torch.dtype | None, threads: int | None) -> Network:
+    # Imported where it is needed: OpenVINO may be missing.
+    from models.engine.compiled_network import CompiledNetwork
+
+    if dtype is None and quantised_path(path).exists() and multiplies_int8():
+        dtype = torch.int8
+    return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype, threads=threads)
+
+
 def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
-    """Make the checkpoint's graph (or graphs) unless the cache has it, and return where it is.
+    """Make the checkpoint's graph (or graphs) unless the cache has it undamaged, and return where it is.
 
     Raises CheckpointError, and what `make_graph` raises.
     """
-    from models.engine.compilation import graph_path, make_graph
+    from models.engine.compilation import loads, make_graph
 
     path = graph_path(checkpoint, cache_dir)
+    if path.parent.exists() and not loads(path):
+        logger.warning("%s is damaged, and made again", path.parent)
+        discard(path)
     if not path.exists():
         make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path, read_quantised(checkpoint))
     return path

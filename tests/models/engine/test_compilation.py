@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.engine.compilation import CompilationError, graph_path, make_graph
+from models.engine.cache import graph_path
+from models.engine.compilation import CompilationError, make_graph
 from models.engine.compiled_network import CompiledNetwork
 from models.engine.loading import find
 from models.weights.card import Preprocessing
