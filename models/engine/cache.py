@@ -5,6 +5,9 @@ A graph's folder comes and goes whole, by being renamed, so that any number of p
 
 import hashlib
 import os
+import re
+import shutil
+import time
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -15,7 +18,10 @@ from models.weights.checkpoint import Checkpoint
 from models.weights.quantised import quantised_file
 
 _MODELS = Path(__file__).parent.parent
+_SHAPE_A_GRAPH = ("batch_norm_folding.py", "compilation.py", "normalisation.py")
 _UNFINISHED = "unfinished-"
+_ABANDONED_S = 24 * 3600
+"""After which nobody writes to a folder any more, or is about to load from it."""
 
 
 def cache_dir() -> Path:
@@ -52,11 +58,26 @@ def discard(path: Path) -> None:
         path.parent.rename(Path(folder) / path.parent.name)
 
 
+def prune(path: Path) -> None:
+    """Remove what the graph at `path` replaces: its checkpoint's of other code, and what killed processes left behind.
+
+    Nothing younger than a day, as another process may be at work with it. What cannot be removed stays.
+    """
+    name = path.parent.name.rpartition("-")[0]
+    replaced = re.compile(rf"{_UNFINISHED}.*|{re.escape(name)}-[0-9a-f]{{16}}")
+    for folder in path.parent.parent.iterdir():
+        # Another process may be faster.
+        with suppress(OSError):
+            abandoned = time.time() - folder.stat().st_mtime > _ABANDONED_S
+            if folder != path.parent and replaced.fullmatch(folder.name) and abandoned:
+                shutil.rmtree(folder)
+
+
 @cache
 def _code() -> str:
     """A hash of the code that shapes a graph."""
-    sources = [*sorted((_MODELS / "zoo").glob("*.py")), *sorted((_MODELS / "engine").glob("*.py"))]
+    shaping = [*sorted((_MODELS / "zoo").glob("*.py")), *(_MODELS / "engine" / name for name in _SHAPE_A_GRAPH)]
     digest = hashlib.sha256(version("segserve").encode())
-    for source in sources:
+    for source in shaping:
         digest.update(source.read_bytes())
     return digest.hexdigest()

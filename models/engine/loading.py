@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.engine.cache import discard, graph_path, quantised_path
+from models.engine.cache import discard, graph_path, prune, quantised_path
 from models.engine.engine import Engine
 from models.engine.network import EagerNetwork, Network
 from models.engine.precision import default_device, multiplies_int8
@@ -124,6 +124,7 @@ def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) ->
         discard(path)
     if not path.exists():
         make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path, read_quantised(checkpoint))
+        prune(path)
     return path
 
 
