@@ -1,4 +1,4 @@
-"""The folder in which segserve keeps what it compiles: graphs of networks, each in a folder of its own.
+"""The folder in which segserve keeps what it compiles: graphs of networks, each in a folder of its own, and numba's.
 
 A graph's folder comes and goes whole, by being renamed, so that any number of processes may use the cache at once.
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.engine import label_upsampling_cpu
 from models.engine.cache import discard, graph_path, prune, quantised_path
 from models.engine.engine import Engine
 from models.engine.network import EagerNetwork, Network
@@ -114,10 +115,12 @@ def _open(path: Path, dtype: torch.dtype | None, threads: int | None) -> Network
 def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
     """Make the checkpoint's graph (or graphs) unless the cache has it undamaged, and return where it is.
 
+    Label upsampling, which every network needs, is compiled too unless the cache has it.
     Raises CheckpointError, and what `make_graph` raises.
     """
     from models.engine.compilation import loads, make_graph
 
+    label_upsampling_cpu.compile_ahead()
     path = graph_path(checkpoint, cache_dir)
     if path.parent.exists() and not loads(path):
         logger.warning("%s is damaged, and made again", path.parent)
