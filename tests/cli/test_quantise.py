@@ -1,8 +1,10 @@
 """segserve quantise, and what becomes of the graph that it writes."""
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import cli.quantise
 from cli.main import main
+from models.engine.engine import Engine
 from models.engine.loading import Checkpoint, CheckpointError, find, load_engine
 from models.torchserve.archive import write_archive
 from models.weights.quantised import quantised_file, read_quantised
@@ -30,7 +33,7 @@ def quantised(checkpoint_dir: Path, dataset_dir: Path, tmp_path_factory: pytest.
         patch.setattr(cli.quantise, "MOST_LOST", 1.0)
         result = quantise(folder, dataset_dir)
     assert result.exit_code == 0, result.output
-    assert "mean IoU on val: " in result.stdout
+    assert re.search(r"mean IoU on val: [\d.]+% in float32,.* [\d.]+% in int8\n", result.stdout)
     assert result.stdout.endswith(f"{folder / 'tiny@1.int8.zip'}\n")
     return find("tiny", folder)
 
@@ -82,11 +85,17 @@ def test_an_archive_brings_it_along(quantised: Checkpoint, tmp_path: Path) -> No
         assert archive.read("tiny@1.int8.zip") == quantised_file(quantised).read_bytes()
 
 
-def test_one_that_loses_too_much_is_not_written(
-    checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("coarse", [torch.bfloat16, torch.int8])
+def test_what_costs_more_than_a_fifth_of_a_point_beside_float32_is_refused(
+    coarse: torch.dtype, checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.quantise, "MOST_LOST", -1.0)
+    def scored(engine: Engine, **_: object) -> SimpleNamespace:
+        return SimpleNamespace(miou=0.7979 if engine.network.dtype is coarse else 0.8)
+
+    monkeypatch.setattr(cli.quantise, "best_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(cli.quantise, "evaluate", scored)
     result = quantise(checkpoint_dir, dataset_dir)
     assert result.exit_code == 1
-    assert "it is not written" in result.stderr
+    name = str(coarse).removeprefix("torch.")
+    assert f"Error: {name} costs more than 0.2 points: int8 is not written" in result.stderr
     assert not quantised_file(find("tiny", checkpoint_dir)).exists()
