@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cli.options import data_option, layout_option, model_dir_option, model_option, user_errors
 from models import labelsets
+from models.engine.compilation import CompilationError
 from models.engine.loading import CheckpointError, UnknownModelError, find, load_engine
 from models.engine.precision import best_dtype, default_device
 from models.engine.quantisation import quantise, quantised_engine
@@ -47,7 +48,7 @@ def command(
     points from that in float32; so must that in bfloat16, where this machine multiplies it. CPUs that multiply int8
     (VNNI, AMX) run it; GPUs and other CPUs go on as before.
     """
-    with user_errors(CheckpointError, DataError, UnknownModelError):
+    with user_errors(CheckpointError, CompilationError, DataError, UnknownModelError):
         checkpoint = find(model, model_dir)
         label_set = labelsets.load(checkpoint.card.label_set)
         calibration = SegmentationFolder(data, split, label_set, layout=layout)

@@ -1,8 +1,10 @@
 """segserve quantise, and what becomes of the graph that it writes."""
 
+import math
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import cli.quantise
 from cli.main import main
+from models.engine import compilation
 from models.engine.engine import Engine
 from models.engine.loading import Checkpoint, CheckpointError, find, load_engine
 from models.torchserve.archive import write_archive
@@ -22,6 +25,14 @@ from tests.photos import street
 def quantise(checkpoint_dir: Path, data: Path) -> Result:
     runner = CliRunner(env={"SEGSERVE_MODEL": "tiny", "SEGSERVE_MODEL_DIR": str(checkpoint_dir)})
     return runner.invoke(main, ["quantise", "--data", str(data)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _anything_is_near_enough() -> Iterator[None]:
+    """int8 changes the logits of random weights by more than those of trained ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compilation, "QUANTISED_TOLERANCE", math.inf)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +69,16 @@ def test_a_cpu_that_multiplies_int8_runs_it_unless_another_format_is_asked_for(
     assert [one.labels.shape for one in engine.run([street(60, 80), street(33, 7)])] == [(60, 80), (33, 7)]
     monkeypatch.setattr("models.engine.loading.multiplies_int8", lambda: False)
     assert load_engine(quantised).network.dtype in (torch.bfloat16, torch.float32)
+
+
+def test_one_that_is_too_far_from_the_network_is_not_written(
+    checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compilation, "QUANTISED_TOLERANCE", 1e-6)
+    result = quantise(checkpoint_dir, dataset_dir)
+    assert result.exit_code == 1
+    assert "calibrate with more --photos" in result.stderr
+    assert not quantised_file(find("tiny", checkpoint_dir)).exists()
 
 
 def test_new_weights_do_not_run_an_old_graph(
