@@ -72,7 +72,12 @@ $(VENV)-judges/.installed: tests/labeling/exports/judges.txt
 prove-torchserve: install
 	TORCHSERVE_ROUNDS=3 TORCHSERVE_STOP_S=10 $(BIN)/pytest --timeout 900 $(TEST_ARGS) tests/service/backends/torchserve
 
-bench: install
+# What the engine is compared with, in its own environment.
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[bench]'
+	touch $@
+
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m loadtests.engines $(BENCH_ARGS)
 	$(BIN)/python -m loadtests.workers.throughput
 

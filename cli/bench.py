@@ -10,7 +10,7 @@ from cli.options import model_dir_option, model_option, user_errors
 from cli.segment import MAX_PIXELS
 from images import ImageError, decode
 from loadtests.street import street
-from models.engine.alternatives import compare_alternatives
+from models.engine.alternatives import compare_alternatives, missing
 from models.engine.benchmark import PlainPyTorch, compare
 from models.engine.engine import Photo
 from models.engine.loading import Checkpoint, CheckpointError, UnknownModelError, find, load_engine, load_network
@@ -51,9 +51,10 @@ def engine(
     """The engine against plain PyTorch (float32, NCHW, interpolate, argmax), on a GPU if there is one.
 
     Photos to label maps; then the network alone, against the fastest convolution of this machine, and label upsampling
-    alone, on the photos' logits and on random ones, its worst case. Then, on a CPU, whatever else is installed:
-    OpenVINO, ONNX Runtime and torch.compile (bfloat16), each with upsampling and argmax in its graph. A network of
-    `segserve models` that has no weights runs with random ones, whose logits are the worst case of upsampling.
+    alone, on the photos' logits and on random ones, its worst case. Then, on a CPU, OpenVINO, ONNX Runtime and
+    torch.compile (bfloat16), each with upsampling and argmax in its graph; null for what is not installed, and a line
+    on stderr. A network of `segserve models` that has no weights runs with random ones, whose logits are the worst case
+    of upsampling.
     """
     photos = [_read(photo)] * batch if photo else _drawn(size, batch)
     height, width = photos[0].shape[:2]
@@ -66,10 +67,15 @@ def engine(
     card = checkpoint.card
     network = measure_network(ours, card.architecture, card.num_classes, photos, plain.long_side, rounds)
     upsampling = compare_upsampling(plain, photos, rounds)
-    others = {} if alone or device.type != "cpu" else compare_alternatives(ours, plain, photos, rounds)
+    alone = alone or device.type != "cpu"
+    others = {} if alone else compare_alternatives(ours, plain, photos, rounds)
+    left_out = {} if alone else missing()
+    for name, needs in left_out.items():
+        click.echo(f"{name} is left out, as it is not installed: {needs}", err=True)
     if as_json:
+        nulls = {f"{name}_{figure}": None for name in left_out for figure in ("ms", "agreement")}
         what = {"model": card.name, "size": [height, width], "batch": batch}
-        click.echo(json.dumps(what | asdict(whole) | asdict(network) | asdict(upsampling) | others))
+        click.echo(json.dumps(what | asdict(whole) | asdict(network) | asdict(upsampling) | others | nulls))
         return
     click.echo(
         f"{card.name}, {batch} x {height}x{width}, medians of {rounds}: plain PyTorch {whole.eager_ms:.0f} "

@@ -23,8 +23,9 @@ from models.engine.loading import CheckpointError, UnknownModelError, compile_ch
 def command(model: str, model_dir: Path | None, cache_dir: Path | None) -> None:
     """Compile a model ahead of time, so that the first start is as fast as later ones.
 
-    The result takes photos and batches of any size and runs on any CPU. It is made anew only for other weights or
-    another version of segserve, PyTorch or OpenVINO.
+    The result takes photos and batches of any size and runs on any CPU. It is made anew only where it is damaged, and
+    for other weights or another version of segserve, PyTorch or OpenVINO. Label upsampling, which is the same for all
+    models, is compiled with the first of them.
     """
     started = time.perf_counter()
     with user_errors(CheckpointError, CompilationError, OSError, UnknownModelError):

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import torch
 from tqdm import tqdm
 
 from cli.options import data_option, layout_option, model_dir_option, model_option, user_errors
@@ -16,6 +17,8 @@ from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
 from models.training.layouts import LayoutName
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+
 
 @click.command("evaluate")
 @model_option
@@ -23,8 +26,11 @@ from models.training.layouts import LayoutName
 @data_option
 @click.option("--split", required=True, help="The part to score, such as val.")
 @layout_option
+@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Compute in this.  [default: as when it is served here]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone on stdout.")
-def command(model: str, model_dir: Path | None, data: Path, split: str, layout: LayoutName, as_json: bool) -> None:
+def command(
+    model: str, model_dir: Path | None, data: Path, split: str, layout: LayoutName, dtype: str | None, as_json: bool
+) -> None:
     """Score a model on a labelled dataset.
 
     Every photo is labelled at its own size, as when it is served. The score is the mean over the classes that occur of
@@ -35,7 +41,12 @@ def command(model: str, model_dir: Path | None, data: Path, split: str, layout: 
         checkpoint = find(model, model_dir)
         label_set = labelsets.load(checkpoint.card.label_set)
         dataset = SegmentationFolder(data, split, label_set, layout=layout)
-        scores = evaluate(load_engine(checkpoint), dataset, partial(tqdm, unit="photo", dynamic_ncols=True))
+        engine = load_engine(checkpoint, dtype=DTYPES[dtype] if dtype else None)
+        if dtype and engine.network.dtype is not DTYPES[dtype]:
+            raise click.ClickException(
+                f"{model} does not run in {dtype} here: int8 is for CPUs, and for models that `segserve quantise` made"
+            )
+        scores = evaluate(engine, dataset, partial(tqdm, unit="photo", dynamic_ncols=True))
     click.echo(json.dumps(asdict(scores), indent=2) if as_json else report(scores))
 
 

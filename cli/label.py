@@ -206,6 +206,13 @@ def _runner(
 
 
 def _show(facts: dict[str, Any], store: Store, as_json: bool) -> None:
+    if len(facts["engines"]) > 1:
+        click.echo(
+            f"warning: more than one engine labelled these photos ({by_cause(facts['engines'])}), and their labels "
+            "differ at the borders of things. The status tables say which photo had which; workers have the same "
+            "engine on machines of one kind, where the network compiles on all of them",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

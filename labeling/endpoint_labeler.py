@@ -77,6 +77,7 @@ class EndpointLabeler:
 
     batch = 1
     window = _WINDOW
+    engine: str | None = None
 
     def __init__(self, labels: Labels, endpoint: str, api_key: str | None) -> None:
         """Raises JobError where the service does not have the job's weights."""

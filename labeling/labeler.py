@@ -31,6 +31,8 @@ class Labeler(Protocol):
 
     batch: int
     window: int
+    engine: str | None
+    """What computes the labels, such as "compiled int8"; None for a service, which may have several."""
 
     async def label(self, photos: Sequence[bytes]) -> list[LabelMap | PhotoError]:
         """The label map of each photo (a file's bytes), in their order, or why it has none."""

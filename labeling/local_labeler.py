@@ -47,7 +47,9 @@ class LocalLabeler:
             raise JobError(f"the weights of {labels.model} on this machine are not those that the job began with")
         torch.set_num_threads(threads)
         self._engine = load_engine(find(labels.model, model_dir))
-        on_gpu = self._engine.network.device.type != "cpu"
+        network = self._engine.network
+        self.engine: str | None = f"{network.kind} {network.dtype}".replace("torch.", "")
+        on_gpu = network.device.type != "cpu"
         self.batch = GPU_BATCH if on_gpu else 1
         self.window = 32 * self.batch if on_gpu else 32
         self._long_side = labels.long_side

@@ -17,7 +17,7 @@ from labeling.manifest import read_manifest
 from labeling.store import Store
 from labeling.tables import to_parquet
 
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 
 
 def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:

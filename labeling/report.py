@@ -15,6 +15,7 @@ from labeling.errors import PhotoError
 from labeling.job import Job
 from labeling.labeler import MAX_PIXELS
 from labeling.photos import PhotoReader
+from labeling.progress import by_cause
 from labeling.store import Store
 from labeling.summary import Summary, describe
 from models import labelsets
@@ -77,6 +78,7 @@ def _chosen(store: Store, summary: Summary) -> tuple[list[dict[str, Any]], ...]:
 def _facts(facts: dict[str, Any]) -> str:
     shown = {
         "Model": facts["model_version"],
+        "Engines": by_cause(facts["engines"]) or "a service's",
         "Label set": facts["label_set"],
         "Manifest": facts["manifest"],
         "Shards": f"{facts['shards']:,}",

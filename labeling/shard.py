@@ -63,7 +63,7 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
     try:
         window = Window(photos.to_pylist(), labeler, reader, progress)
         await window.try_suspects()
-        return await _label_and_commit(job, store, unit, attempt, photos.schema, window, report)
+        return await _label_and_commit(job, store, unit, attempt, photos.schema, window, labeler.engine, report)
     except asyncio.CancelledError:
         leave = progress.stop
         raise
@@ -72,7 +72,14 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
 
 
 async def _label_and_commit(
-    job: Job, store: Store, unit: Unit, attempt: str, manifest: pa.Schema, window: Window, report: Report
+    job: Job,
+    store: Store,
+    unit: Unit,
+    attempt: str,
+    manifest: pa.Schema,
+    window: Window,
+    engine: str | None,
+    report: Report,
 ) -> bool:
     label_set = labelsets.load(job.labels.label_set)
     name = f"{FOLDER}/{unit.name}.{attempt}.tar"
@@ -83,7 +90,7 @@ async def _label_and_commit(
                 async for photo, result in results:
                     rows.append(_row(photo, result, tar, job, label_set))
                     report(rows[-1].error_code)
-    table = status.table(rows, job, manifest, label_set, Tar(name, tar.size, tar.sha256))
+    table = status.table(rows, job, manifest, label_set, Tar(name, tar.size, tar.sha256), engine)
     won = await asyncio.to_thread(store.create, status.path(unit.shard, unit.retry), table)
     if not won:
         await asyncio.to_thread(store.delete, name)

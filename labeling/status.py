@@ -73,6 +73,7 @@ def schema(manifest: pa.Schema, label_set: LabelSet) -> pa.Schema:
         ("confidence", pa.float32()),
         *((name, pa.float32()) for name in share_columns(label_set)),
         ("model_version", pa.string()),
+        ("engine", pa.string()),
         ("seconds", pa.float32()),
         ("png_offset", pa.int64()),
         ("png_size", pa.int64()),
@@ -84,8 +85,10 @@ def schema(manifest: pa.Schema, label_set: LabelSet) -> pa.Schema:
     return pa.schema([*own, *((new, manifest.field(name).type) for name, new in carried.items())])
 
 
-def table(rows: Sequence[Row], job: Job, manifest: pa.Schema, label_set: LabelSet, tar: Tar) -> bytes:
-    """The status table as a Parquet file."""
+def table(
+    rows: Sequence[Row], job: Job, manifest: pa.Schema, label_set: LabelSet, tar: Tar, engine: str | None
+) -> bytes:
+    """The status table as a Parquet file. engine: see Labeler."""
     columns: dict[str, list[Any]] = {
         name: [getattr(row, name) for row in rows]
         for name in ("image_id", "uri", "status", "error_code", "message", "attempts", "seconds")
@@ -98,6 +101,7 @@ def table(rows: Sequence[Row], job: Job, manifest: pa.Schema, label_set: LabelSe
     columns["png_size"] = [row.size for row in rows]
     for name, value in {
         "model_version": job.labels.model,
+        "engine": engine,
         "tar": tar.name,
         "tar_size": tar.size,
         "tar_sha256": tar.sha256,

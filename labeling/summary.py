@@ -19,6 +19,8 @@ class Summary:
 
     shards_done: int = 0
     counts: Counts = field(default_factory=Counts)
+    engines: Counter[str] = field(default_factory=Counter)
+    """Labelled photos by engine; none of those that a service labelled."""
     pixels: int = 0
     class_pixels: list[float] = field(default_factory=list)
     confidence_sum: float = 0.0
@@ -45,13 +47,15 @@ def summarise(job: Job, store: Store) -> Summary:
     """Of all shards that are done."""
     shares = status.share_columns(labelsets.load(job.labels.label_set))
     summary = Summary(class_pixels=[0.0] * len(shares))
-    columns = ["status", "error_code", "width", "height", "confidence", "seconds", *shares]
+    columns = ["status", "error_code", "width", "height", "confidence", "seconds", "engine", *shares]
     for _, rows in status.all_rows(store, columns):
         summary.shards_done += 1
         for row in rows:
             summary.seconds += row["seconds"]
             summary.counts.add(row["error_code"])
             if row["status"] == "ok":
+                if row["engine"]:
+                    summary.engines[row["engine"]] += 1
                 pixels = row["width"] * row["height"]
                 summary.pixels += pixels
                 for index, name in enumerate(shares):
@@ -75,6 +79,7 @@ def describe(job: Job, summary: Summary) -> dict[str, Any]:
         "shards": len(job.shards),
         "shards_done": summary.shards_done,
         "complete": summary.shards_done == len(job.shards),
+        "engines": dict(summary.engines.most_common()),
         "ok": summary.counts.ok,
         "errors": dict(Counter(summary.counts.errors).most_common()),
         "mean_confidence": summary.mean_confidence,

@@ -20,6 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where networks that tests compile are kept; servers in processes of their own find it too.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segserve-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+# Label upsampling takes seconds to compile: unlike those networks it is kept from run to run.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "numba"))
 
 VOID = 11  # camvid11's own value for a pixel without a label
 

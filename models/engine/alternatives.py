@@ -35,6 +35,16 @@ class PhotosToLabels(nn.Module):
         return F.interpolate(self.network(photos), photos.shape[2:], mode="bilinear", align_corners=False).argmax(1)
 
 
+def missing() -> dict[str, str]:
+    """The alternatives that are not installed here, each with what it needs."""
+    known = {
+        "openvino": ("pip install 'segserve[engine]'", find_spec("openvino")),
+        "onnxruntime": ("pip install 'segserve[bench]'", find_spec("onnxruntime") and find_spec("onnxscript")),
+        "torch_compile": ("a C++ compiler, c++", shutil.which("c++")),
+    }
+    return {name: needs for name, (needs, there) in known.items() if not there}
+
+
 def compare_alternatives(engine: Engine, plain: PlainPyTorch, photos: Sequence[Photo], rounds: int) -> dict[str, float]:
     """NAME_ms (median) and NAME_agreement (with plain PyTorch) of all that are installed, taking turns with the engine.
 
@@ -57,12 +67,8 @@ def _from_photos(run: Run, plain: PlainPyTorch, photos: Sequence[Photo]) -> Labe
 
 
 def _installed() -> dict[str, Callable[[nn.Module, Tensor], Run]]:
-    known = {
-        "openvino": (_openvino, find_spec("openvino")),
-        "onnxruntime": (_onnxruntime, find_spec("onnxruntime") and find_spec("onnxscript")),
-        "torch_compile": (_torch_compile, shutil.which("c++")),
-    }
-    return {name: make for name, (make, there) in known.items() if there}
+    known = {"openvino": _openvino, "onnxruntime": _onnxruntime, "torch_compile": _torch_compile}
+    return {name: make for name, make in known.items() if name not in missing()}
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ As a program (`python -m models.engine.background CHECKPOINT CACHE_DIR`) it is t
 """
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -12,13 +13,18 @@ from pathlib import Path
 
 from models.weights.checkpoint import Checkpoint
 
+logger = logging.getLogger("segserve")
+
 
 class BackgroundError(Exception):
     """The process failed; the message is the last that it said."""
 
 
 async def compile_in_background(checkpoint: Checkpoint, cache_dir: Path | None = None) -> None:
-    """Have the checkpoint compiled into the cache. Raises BackgroundError; when cancelled, ends the process."""
+    """Have the checkpoint compiled into the cache. Raises BackgroundError; when cancelled, ends the process.
+
+    What that process warns of is logged here.
+    """
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", __name__, str(checkpoint.path), *([str(cache_dir)] if cache_dir else [])],
         stdin=PIPE,
@@ -27,9 +33,11 @@ async def compile_in_background(checkpoint: Checkpoint, cache_dir: Path | None =
     )
     try:
         assert process.stderr is not None
-        said = await process.stderr.read()
+        said = (await process.stderr.read()).decode(errors="replace").strip()
         if await process.wait() != 0:
-            raise BackgroundError((said.decode(errors="replace").strip() or "no reason given").splitlines()[-1])
+            raise BackgroundError((said or "no reason given").splitlines()[-1])
+        for line in said.splitlines():
+            logger.warning("compiling %s: %s", checkpoint.path.name, line)
     finally:
         if process.returncode is None:
             process.kill()

@@ -26,10 +26,11 @@ class CompiledNetwork:
     kind: Kind = "compiled"
     device = CPU
 
-    def __init__(self, graph: Path, *, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, graph: Path, *, dtype: torch.dtype | None = None, threads: int | None = None) -> None:
         """graph: OpenVINO's .xml, beside its .bin. dtype None: the best that this CPU has. Raises RuntimeError.
 
         dtype int8 is for a quantised graph: what is not quantised in it is computed in the best floating type.
+        threads: the most to run in; None for as many as PyTorch has in the calling thread.
         """
         self.dtype = dtype or best_dtype(CPU)
         floating = best_dtype(CPU) if self.dtype is torch.int8 else self.dtype
@@ -42,7 +43,7 @@ class CompiledNetwork:
             {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_PRECISION_HINT": _TYPES[floating],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
                 # Or else every process would bind its threads to the same cores.
                 "ENABLE_CPU_PINNING": False,
             },

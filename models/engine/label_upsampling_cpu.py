@@ -11,6 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from models.engine.cache import cache_dir
+
+# Read when numba is imported. Else it would be the package's folder, which in a container nobody can write to.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir() / "numba"))
+
 import numpy as np
 import torch
 from numba import njit
@@ -64,12 +69,21 @@ def upsample(
     )
 
 
+def compile_ahead() -> None:
+    """Have the cache hold what `upsample` runs, with and without confidence."""
+    grid = torch.zeros(2, 2, 2)
+    for largest in (None, grid[0]):
+        upsample(grid, largest, (2.0, 2.0), (2, 2))
+
+
 def _compiled(function: Function) -> Function:
     # Errors as in numpy: a check for division by zero would prevent vectorisation.
     compiled = partial(njit, nogil=True, error_model="numpy")
     try:
         return cast(Function, compiled(function, cache=True))
-    except RuntimeError:  # Neither the package's folder nor the user's cache can be written: compiled by each process.
+    except (
+        RuntimeError
+    ):  # Neither that cache nor the package's folder nor the user's cache can be written: compiled by each process.
         return cast(Function, compiled(function))
 
 

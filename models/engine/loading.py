@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.engine import label_upsampling_cpu
+from models.engine.cache import discard, graph_path, prune, quantised_path
 from models.engine.engine import Engine
 from models.engine.graphed_network import CudaCapture, GraphedNetwork
 from models.engine.network import EagerNetwork, Network
@@ -26,6 +28,7 @@ __all__ = [
     "library",
     "load_engine",
     "load_network",
+    "process_threads",
 ]
 logger = logging.getLogger("segserve")
 # Noise has larger edges than any photo.
@@ -82,25 +85,37 @@ def compilable(engine: Engine) -> bool:
     return engine.network.kind == "eager" and engine.network.device.type == "cpu"
 
 
-def compiled(
-    checkpoint: Checkpoint, *, dtype: torch.dtype | None = None, cache_dir: Path | None = None, make: bool = True
-) -> Network | None:
-    """The compiled network from the cache; what is not there is made first (make=True) or None.
+def process_threads() -> int:
+    """How many threads PyTorch has, and a compiled network may have; to be asked before any thread limits its own.
 
-    Also None, with a log line that says why, where the network cannot be compiled. Raises CheckpointError.
+    A limit that one thread sets (see sharing.py) is also what threads that start later begin with.
+    """
+    return torch.get_num_threads()
+
+
+def compiled(
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype | None = None,
+    cache_dir: Path | None = None,
+    make: bool = True,
+    threads: int | None = None,
+) -> Network | None:
+    """The compiled network from the cache; what is not there, or is damaged, is made first (make=True) or None.
+
+    threads: see CompiledNetwork. Also None, with a log line that says why, where the network cannot be compiled. Raises
+    CheckpointError.
     """
     try:
-        from models.engine.compilation import graph_path, quantised_path
-        from models.engine.compiled_network import CompiledNetwork
-
         path = graph_path(checkpoint, cache_dir)
-        if not path.exists():
+        if not make and not path.exists():
+            return None
+        try:
+            return _open(path, dtype, threads)
+        except RuntimeError:
             if not make:
-                return None
-            compile_checkpoint(checkpoint, cache_dir)
-        if dtype is None and quantised_path(path).exists() and multiplies_int8():
-            dtype = torch.int8
-        return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype)
+                raise
+            return _open(compile_checkpoint(checkpoint, cache_dir), dtype, threads)
     except CheckpointError:
         raise
     # OpenVINO, PyTorch and the file system fail in ways of their own; in all of them plain PyTorch still works.
@@ -110,16 +125,31 @@ def compiled(
         return None
 
 
-def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
-    """Make the checkpoint's graph (or graphs) unless the cache has it, and return where it is.
+def _open(path: Path, dtype: torch.dtype | None, threads: int | None) -> Network:
+    # Imported where it is needed: OpenVINO may be missing.
+    from models.engine.compiled_network import CompiledNetwork
 
+    if dtype is None and quantised_path(path).exists() and multiplies_int8():
+        dtype = torch.int8
+    return CompiledNetwork(quantised_path(path) if dtype is torch.int8 else path, dtype=dtype, threads=threads)
+
+
+def compile_checkpoint(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
+    """Make the checkpoint's graph (or graphs) unless the cache has it undamaged, and return where it is.
+
+    Label upsampling, which every network needs, is compiled too unless the cache has it.
     Raises CheckpointError, and what `make_graph` raises.
     """
-    from models.engine.compilation import graph_path, make_graph
+    from models.engine.compilation import loads, make_graph
 
+    label_upsampling_cpu.compile_ahead()
     path = graph_path(checkpoint, cache_dir)
+    if path.parent.exists() and not loads(path):
+        logger.warning("%s is damaged, and made again", path.parent)
+        discard(path)
     if not path.exists():
         make_graph(load_network(checkpoint), checkpoint.card.preprocessing, path, read_quantised(checkpoint))
+        prune(path)
     return path
 
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.engine.batch_norm_folding import fold_batch_norm
-from models.engine.compilation import convert_normalised
+from models.engine.compilation import CompilationError, convert_normalised, is_quantised_of
 from models.engine.compiled_network import CompiledNetwork
 from models.engine.engine import Engine, Photo
 from models.engine.loading import load_network
@@ -32,7 +32,10 @@ _ENCODERS = ("__module.network.encoder.", "__module.network.backbone.")
 
 
 def quantise(checkpoint: Checkpoint, engine: Engine, photos: Sequence[Photo]) -> QuantisedGraph:
-    """The int8 graph. engine: the checkpoint's, in any format. photos: some hundred that it was trained on."""
+    """The int8 graph. engine: the checkpoint's, in any format. photos: some hundred that it was trained on.
+
+    Raises CompilationError for a graph that is too far from the network to tell that it is its own.
+    """
     network = Normalised(fold_batch_norm(load_network(checkpoint).eval()), checkpoint.card.preprocessing, torch.float32)
     model = convert_normalised(network)
     others = [op.get_friendly_name() for op in model.get_ops() if not op.get_friendly_name().startswith(_ENCODERS)]
@@ -54,6 +57,8 @@ def quantise(checkpoint: Checkpoint, engine: Engine, photos: Sequence[Photo]) ->
     with TemporaryDirectory() as folder:
         xml = Path(folder) / "graph.xml"
         openvino.serialize(quantised, xml)
+        if not is_quantised_of(network, xml):
+            raise CompilationError("int8 changes the logits by more than a tenth: calibrate with more --photos")
         return QuantisedGraph(xml.read_bytes(), xml.with_suffix(".bin").read_bytes())
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -14,7 +15,15 @@ from prometheus_client import Metric
 
 from models.engine.background import BackgroundError, compile_in_background
 from models.engine.engine import Engine
-from models.engine.loading import Checkpoint, CheckpointError, compilable, compiled, library, load_engine
+from models.engine.loading import (
+    Checkpoint,
+    CheckpointError,
+    compilable,
+    compiled,
+    library,
+    load_engine,
+    process_threads,
+)
 from models.engine.network import Network
 from models.engine.sharing import engine_threads, enter
 from service.backends.base import BatchKey, ModelInfo, Photo, Ran
@@ -44,6 +53,8 @@ class LocalBackend:
         """Of the first device: what they have in common."""
         self._preferred, self._cache_dir, self._wait = preferred, cache_dir, wait
         self._compiling: asyncio.Task[None] | None = None
+        self._threads: int | None = None
+        """Of a compiled network that takes an eager one's place."""
 
     def batch_key(
         self, model: ModelInfo, height: int, width: int, *, long_side: int | None, confidence: bool
@@ -53,6 +64,7 @@ class LocalBackend:
         return BatchKey(model.id, padded_height, padded_width, long_side or model.long_side, confidence)
 
     async def start(self, on_change: Callable[[], None]) -> None:
+        self._threads = process_threads()
         for number, threads in enumerate(engine_threads()):
             # Not in the device's thread: a compiled network may use more cores than that.
             engines = {id: await asyncio.to_thread(self._load, each) for id, each in self._checkpoints.items()}
@@ -83,10 +95,12 @@ class LocalBackend:
             started, checkpoint = time.monotonic(), self._checkpoints[id]
             try:
                 await compile_in_background(checkpoint, self._cache_dir)
-                for device in self.devices:
-                    network = await asyncio.to_thread(compiled, checkpoint, cache_dir=self._cache_dir, make=False)
-                    if network:
-                        await device.replace(id, network, checkpoint.card.input_size)
+                load = partial(compiled, checkpoint, cache_dir=self._cache_dir, make=False, threads=self._threads)
+                networks = [network for _ in self.devices if (network := await asyncio.to_thread(load))]
+                if len(networks) < len(self.devices):
+                    continue  # `compiled` has said why.
+                for device, network in zip(self.devices, networks, strict=True):
+                    await device.replace(id, network, checkpoint.card.input_size)
             except (BackgroundError, CheckpointError, OSError, RuntimeError) as error:
                 logger.warning("%s stays on the eager engine, as it cannot be compiled: %s", id, error)
                 continue

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from models.engine import alternatives
 from tests.photos import png, street
 
 
@@ -44,6 +45,24 @@ def test_a_photo_that_is_none_is_said_so(checkpoint_dir: Path, tmp_path: Path) -
     result = bench(checkpoint_dir, "--photo", str(photo))
     assert result.exit_code == 1
     assert "not an image" in result.stderr
+
+
+def test_an_alternative_that_is_not_installed_is_null_and_told(
+    checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No compiler, and neither package of the extra.
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(alternatives, "find_spec", lambda name: None if name.startswith("onnx") else name)
+    small = ["--model", "tiny", "--model-dir", str(checkpoint_dir), "--size", "64x96", "--rounds", "1"]
+    result = CliRunner().invoke(main, ["bench", "engine", *small, "--json"])
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.stdout)
+    assert measured["openvino_ms"] > 0
+    for name in ("onnxruntime", "torch_compile"):
+        assert measured[f"{name}_ms"] is None
+        assert measured[f"{name}_agreement"] is None
+    assert "onnxruntime is left out, as it is not installed: pip install 'segserve[bench]'\n" in result.stderr
+    assert "torch_compile is left out, as it is not installed: a C++ compiler, c++\n" in result.stderr
 
 
 def test_people_get_a_sentence(checkpoint_dir: Path) -> None:

@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from models.engine.compilation import graph_path
-from models.engine.loading import find
+from models.engine.cache import graph_path
+from models.engine.loading import find, load_engine
 
 
 def compile(checkpoint_dir: Path, cache_dir: Path, model: str = "tiny") -> Result:
@@ -21,6 +25,52 @@ def test_the_graph_lies_where_an_engine_looks_for_it(checkpoint_dir: Path, tmp_p
     made = path.stat().st_mtime_ns
     assert compile(checkpoint_dir, tmp_path).exit_code == 0
     assert path.stat().st_mtime_ns == made
+
+
+def test_a_damaged_graph_is_made_again(checkpoint_dir: Path, tmp_path: Path) -> None:
+    assert compile(checkpoint_dir, tmp_path).exit_code == 0
+    checkpoint = find("tiny", checkpoint_dir)
+    weights = graph_path(checkpoint, tmp_path).with_suffix(".bin")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "eager"
+    assert compile(checkpoint_dir, tmp_path).exit_code == 0
+    assert weights.read_bytes() == whole
+    assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "compiled"
+
+
+LABEL = """
+import sys
+from pathlib import Path
+from models.engine.loading import find, load_engine
+from tests.photos import street
+engine = load_engine(find("tiny", Path(sys.argv[1])))
+for confidence in (False, True):
+    engine.run([street(60, 80)], confidence=confidence)
+"""
+
+
+@pytest.mark.parametrize("numbas_own", [False, True])
+def test_label_upsampling_is_compiled_too_and_a_second_process_finds_it(
+    numbas_own: bool, checkpoint_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "of-numba" if numbas_own else tmp_path / "numba"
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment |= {"SEGSERVE_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1", "NUMBA_OPT": "0"}
+    if numbas_own:
+        environment["NUMBA_CACHE_DIR"] = str(folder)
+
+    def told(*program: str) -> list[str]:
+        """What numba says of its cache."""
+        done = subprocess.run([sys.executable, *program], env=environment, capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if line.startswith("[cache] data ")]
+
+    first = told("-m", "cli", "compile", "--model", "tiny", "--model-dir", str(checkpoint_dir))
+    assert first
+    assert all(line.startswith(f"[cache] data saved to '{folder}") for line in first)
+    second = told("-c", LABEL, str(checkpoint_dir))
+    assert second
+    assert all(line.startswith(f"[cache] data loaded from '{folder}") for line in second)
 
 
 def test_mistakes_are_told_in_a_sentence(checkpoint_dir: Path, tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+import cli.evaluate
 from cli.main import main
 from models import labelsets
+from models.engine.engine import Engine
 from models.engine.loading import find, load_engine
+from models.training import evaluation
 from models.training.dataset import SegmentationFolder
+from models.training.evaluation import Scores
 
 
 def evaluate(checkpoint_dir: Path, data: Path, *arguments: str) -> Result:
@@ -66,9 +72,25 @@ def test_the_layout_says_where_photos_and_labels_lie(checkpoint_dir: Path, datas
     assert json.loads(laid_out.stdout) == json.loads(plain.stdout)
 
 
+def test_the_format_is_the_one_asked_for(
+    checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed_in = []
+
+    def noted(engine: Engine, *arguments: Any) -> Scores:
+        computed_in.append(engine.network.dtype)
+        return evaluation.evaluate(engine, *arguments)
+
+    monkeypatch.setattr(cli.evaluate, "evaluate", noted)
+    for dtype in ("float32", "bfloat16"):
+        assert evaluate(checkpoint_dir, dataset_dir, "--split", "val", "--dtype", dtype).exit_code == 0
+    assert computed_in == [torch.float32, torch.bfloat16]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--split", "val", "--dtype", "int8"], "tiny does not run in int8 here"),
         (["--split", "test"], "no photos for the split 'test'"),
         (["--split", "val", "--model", "lane"], "there are no weights for model 'lane'"),
     ],

@@ -15,10 +15,12 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from images import decode, decode_label_map
 from labeling.job import load_job
+from labeling.shard import Unit
 from labeling.store import open_store
 from models.engine.loading import find, load_engine
+from tests.labeling.brightness import BrightnessLabeler
 from tests.labeling.drawings import draw
-from tests.labeling.jobs import files, results, rows
+from tests.labeling.jobs import files, label_unit, planned, results, rows
 from tests.labeling.processes import label_process
 from tests.labeling.serving import serving
 from tests.service.gateway import PATIENCE
@@ -58,13 +60,27 @@ def test_a_folder_is_labelled_as_the_engine_labels(photos: Path, out: Path, chec
         [expected] = engine.run([photo], confidence=True)
         assert expected.confidence is not None
         assert (decode_label_map(png) == expected.labels).all()
+        assert row["engine"] == f"compiled {str(engine.network.dtype).removeprefix('torch.')}"
         assert row["confidence"] == pytest.approx(expected.confidence.mean() / 255)
         assert row["share_road"] == pytest.approx(expected.pixels[3] / expected.labels.size)
         assert (out / f"exports/png/{image_id}.png").read_bytes() == png
     assert {"_SUCCESS", "summary.json", "report.html", "job.json"} <= set(files(out))
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["ok"], summary["errors"], summary["complete"]) == (7, {"damaged-image": 1}, True)
+    assert list(summary["engines"].values()) == [7]
+    assert "warning" not in result.stderr
     assert sum(summary["class_shares"].values()) == pytest.approx(1)
+
+
+def test_a_job_of_several_engines_is_warned_of(photos: Path, out: Path) -> None:
+    job, store = planned(photos, out)
+    label_unit(job, store, Unit(0), BrightnessLabeler(engine="compiled int8"))
+    assert "warning" not in label("--status", "--out", out).stderr
+    label_unit(job, store, Unit(1), BrightnessLabeler(engine="eager bfloat16"))
+    result = label("--status", "--out", out, "--json")
+    assert facts(result)["engines"] == {"compiled int8": 3, "eager bfloat16": 4}
+    assert "more than one engine labelled these photos (eager bfloat16 4, compiled int8 3)" in result.stderr
+    assert {row["image_id"]: row["engine"] for row in rows(store)}["cut.jpg"] == "compiled int8"
 
 
 def test_the_way_of_a_job_through_a_service(photos: Path, out: Path) -> None:

@@ -18,9 +18,12 @@ LABELS = Labels(model="brightness@1", sha256="0" * 64, label_set="camvid11", lon
 class BrightnessLabeler:
     """Counts the photos that it holds at the same time."""
 
-    def __init__(self, batch: int = 1, window: int = 8, seconds: float = 0.0) -> None:
+    def __init__(
+        self, batch: int = 1, window: int = 8, seconds: float = 0.0, engine: str | None = "compiled float32"
+    ) -> None:
         self.batch = batch
         self.window = window
+        self.engine = engine
         self.seconds = seconds
         self.held = self.most_held = 0
         self.batches: list[int] = []

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from models.engine.background import BackgroundError, compile_in_background
-from models.engine.loading import Checkpoint, find
+from models.engine.cache import graph_path
+from models.engine.loading import Checkpoint, compiled, find, load_engine
 
 
 def compilers() -> list[psutil.Process]:
@@ -32,6 +33,20 @@ async def test_compiling_goes_on_at_low_priority_and_ends_when_cancelled(checkpo
     making.cancel()
     await asyncio.gather(making, return_exceptions=True)
     assert compilers() == []
+
+
+def test_several_that_find_a_damaged_graph_leave_a_whole_one(checkpoint_dir: Path, tmp_path: Path) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    load_engine(checkpoint, cache_dir=tmp_path)
+    path = graph_path(checkpoint, tmp_path)
+    path.with_suffix(".bin").write_bytes(b"")
+
+    async def twice() -> None:
+        await asyncio.gather(*(compile_in_background(checkpoint, tmp_path) for _ in range(2)))
+
+    asyncio.run(twice())
+    assert compiled(checkpoint, cache_dir=tmp_path, make=False)
+    assert list(tmp_path.iterdir()) == [path.parent]
 
 
 async def test_the_reason_of_a_failure_is_told(checkpoint_dir: Path, tmp_path: Path) -> None:

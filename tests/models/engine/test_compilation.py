@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.engine.compilation import CompilationError, graph_path, make_graph
+from models.engine.compilation import CompilationError, make_graph
 from models.engine.compiled_network import CompiledNetwork
-from models.engine.loading import find
 from models.weights.card import Preprocessing
 from models.zoo.registry import build
 
@@ -88,19 +87,6 @@ def test_making_the_same_graph_at_once_leaves_one_whole_graph(tmp_path: Path) ->
         make_graph(module, PREPROCESSING, path)
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     assert CompiledNetwork(path, dtype=torch.float32)(torch.zeros(1, 8, 8, 3, dtype=torch.uint8)).shape == (1, 4, 8, 8)
-
-
-def test_a_graphs_name_depends_on_the_weights(checkpoint_dir: Path, tmp_path: Path) -> None:
-    checkpoint = find("tiny", checkpoint_dir)
-    path = graph_path(checkpoint, tmp_path)
-    assert path.parent.parent == tmp_path
-    assert path.parent.name.startswith("tiny@1-")
-    copied = tmp_path / "tiny@1.safetensors"
-    copied.write_bytes(checkpoint.path.read_bytes())
-    same = type(checkpoint).open(copied)
-    assert graph_path(same, tmp_path) == path
-    copied.write_bytes(copied.read_bytes()[:-1] + b"\x55")
-    assert graph_path(type(checkpoint).open(copied), tmp_path) != path
 
 
 def test_compiling_and_running_open_no_connection(checkpoint_dir: Path, tmp_path: Path) -> None:

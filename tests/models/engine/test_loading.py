@@ -1,9 +1,11 @@
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from models.engine.cache import graph_path
 from models.engine.loading import Checkpoint, CheckpointError, compilable, compiled, find, load_engine
 from models.weights.checkpoint import save
 from models.zoo.registry import build
@@ -47,6 +49,31 @@ def test_what_waits_is_compiled_and_what_does_not_is_eager_until_it_is(checkpoin
     waited = load_engine(checkpoint, cache_dir=tmp_path)
     assert (waited.network.kind, compilable(waited)) == ("compiled", False)
     assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "compiled"
+
+
+@pytest.fixture(scope="module")
+def cache(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the graph of tiny."""
+    folder = tmp_path_factory.mktemp("cache")
+    load_engine(find("tiny", checkpoint_dir), cache_dir=folder)
+    return folder
+
+
+@pytest.mark.parametrize(("part", "kept"), [(".bin", 1000), (".bin", None), (".xml", 1000), (".xml", None)])
+def test_a_damaged_graph_is_made_again(
+    part: str, kept: int | None, cache: Path, checkpoint_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    checkpoint = find("tiny", checkpoint_dir)
+    file = graph_path(checkpoint, tmp_path).with_suffix(part)
+    whole = file.read_bytes()
+    file.unlink()
+    if kept:
+        file.write_bytes(whole[:kept])
+    assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "eager"
+    assert load_engine(checkpoint, cache_dir=tmp_path).network.kind == "compiled"
+    assert file.stat().st_size == len(whole)
+    assert [path.name for path in tmp_path.iterdir()] == [file.parent.name]
 
 
 def test_without_openvino_it_runs_eagerly_and_says_so(

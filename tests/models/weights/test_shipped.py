@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from loadtests.street import street
-from models.engine.loading import Checkpoint, load_engine
+from models.engine.cache import quantised_path
+from models.engine.compilation import make_graph
+from models.engine.loading import Checkpoint, load_engine, load_network
 from models.labelsets import load as load_label_set
 from models.weights.library import SHIPPED, find, library
 from models.weights.quantised import read_quantised
@@ -31,8 +33,23 @@ class TestEach:
     def test_sees_nearly_the_same_in_int8(self, checkpoint: Checkpoint) -> None:
         assert read_quantised(checkpoint)
         photo = [street(360, 480)]
-        [exact], [rounded] = (load_engine(checkpoint, dtype=t).run(photo) for t in (torch.float32, torch.int8))
+        engines = [load_engine(checkpoint, dtype=dtype) for dtype in (torch.float32, torch.int8)]
+        assert [engine.network.dtype for engine in engines] == [torch.float32, torch.int8]
+        [exact], [rounded] = (engine.run(photo) for engine in engines)
         assert np.mean(exact.labels == rounded.labels) > 0.97
+
+    def test_goes_without_int8_where_its_code_computes_something_else(
+        self, checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        network = load_network(checkpoint)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eps = 1e-2
+        path = tmp_path / "changed" / "graph.xml"
+        make_graph(network, checkpoint.card.preprocessing, path, read_quantised(checkpoint))
+        assert path.exists()
+        assert not quantised_path(path).exists()
+        assert "make it again with `segserve quantise`" in caplog.text
 
     def test_has_a_model_card_with_its_scores_and_licence(self, checkpoint: Checkpoint) -> None:
         card = checkpoint.path.with_suffix(".md").read_text(encoding="utf-8")

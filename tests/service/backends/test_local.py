@@ -2,16 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from images import decode, decode_label_map
+from models.engine import compiled_network
+from models.engine.compiled_network import CompiledNetwork
 from models.engine.engine import Engine
 from models.engine.loading import find, load_engine
 from models.weights import library
@@ -120,3 +123,51 @@ async def test_what_cannot_be_compiled_stays_eager_and_says_so(
                 await asyncio.sleep(0.1)
         assert (await running.segment(photos.png(photos.street(90, 130)))).status_code == 200
         assert [model.engine for model in backend.models] == ["eager"]
+
+
+async def test_what_is_compiled_and_does_not_load_stays_eager_and_nothing_else_is_said(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("no such CPU")
+
+    # In this process alone: the one that compiles beside it succeeds.
+    monkeypatch.setattr(compiled_network, "CompiledNetwork", refused)
+    caplog.set_level("INFO")
+    backend = LocalBackend(checkpoint_dir, cache_dir=tmp_path)
+    async with gateway(backend, model="tiny", timeout_ms=60_000):
+        async with asyncio.timeout(4 * PATIENCE):
+            while "as it cannot be compiled: no such CPU" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert [model.engine for model in backend.models] == ["eager"]
+    assert "runs on the compiled engine" not in caplog.text
+
+
+@pytest.fixture
+def _three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_three_threads")
+async def test_a_network_that_is_compiled_later_may_use_all_cores(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    class Noted(CompiledNetwork):
+        def __init__(self, graph: Path, **options: Any) -> None:
+            super().__init__(graph, **options)
+            threads.append(options["threads"])
+
+    monkeypatch.setattr(compiled_network, "CompiledNetwork", Noted)
+    backend = LocalBackend(checkpoint_dir, cache_dir=tmp_path)
+    async with gateway(backend, model="tiny", timeout_ms=60_000) as running:
+        # Each engine's thread has its own limit by then.
+        await asyncio.gather(*(running.segment(photos.png(photos.street(90, 130))) for _ in range(6)))
+        async with asyncio.timeout(4 * PATIENCE):
+            while backend.models[0].engine == "eager":  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    assert threads == [3, 3, 3]
