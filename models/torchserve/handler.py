@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from images import ImageError, decode
 from models.engine.loading import Checkpoint, load_engine
+from models.torchserve import busy
 from models.torchserve.tracing import Stages, from_environment
 from models.torchserve.wire import (
     CANNOT_LABEL,
@@ -49,12 +52,15 @@ class Handler:
         self._model = f"{checkpoint.card.name}@{checkpoint.card.version}"
         self._engine = load_engine(checkpoint, device=device)
         self.tracing = from_environment()
+        shared = os.environ.get(busy.FILE)
+        self._busy = busy.Busy(Path(shared)) if shared else None
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
         self._engine.run([np.zeros((*checkpoint.card.input_size, 3), np.uint8)])
 
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
         """One answer a call. data: what TorchServe collected, one call unless its batchSize was raised."""
-        return [self._answer(index, call["body"], context) for index, call in enumerate(data)]
+        with self._busy.at_a_call() if self._busy else nullcontext():
+            return [self._answer(index, call["body"], context) for index, call in enumerate(data)]
 
     def _answer(self, index: int, body: bytearray, context: Any) -> bytes:
         started = time.perf_counter()

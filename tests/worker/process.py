@@ -79,13 +79,18 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 @contextmanager
 def worker_process(
-    model_dir: Path, log: Path, *, stall_s: int = round(2 * STOP_SECONDS), output: IO[Any] | None = None
+    model_dir: Path,
+    log: Path,
+    *,
+    stall_s: int = round(2 * STOP_SECONDS),
+    drain_s: int = 3,
+    output: IO[Any] | None = None,
 ) -> Iterator[WorkerProcess]:
     """One that is ready. output: where its log goes in place of the file `log`."""
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")}
     environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    settings = WorkerSettings(port=port, inference_port=0, model_dir=model_dir, stall_s=stall_s, drain_s=3)
+    settings = WorkerSettings(port=port, inference_port=0, model_dir=model_dir, stall_s=stall_s, drain_s=drain_s)
     command = [sys.executable, "-m", "tests.worker.faulty_worker", settings.model_dump_json()]
     with log.open("wb") as file:
         process = subprocess.Popen(
