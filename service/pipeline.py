@@ -38,6 +38,7 @@ _MEMORY_RETRY_SECONDS = 1.0
 _START_SECONDS = 5.0
 # Between looks for a device, at start.
 _LOOK_SECONDS = 0.05
+LEAVING = "This instance is shutting down: try again."
 NO_MEMORY = "The photos in work take all the memory that the service may use: try again."
 
 
@@ -85,7 +86,7 @@ class Pipeline:
             guard=scheduler.guard,
         )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
-        self._state: Literal["loading", "ready", "draining"] = "loading"
+        self._state: Literal["loading", "ready", "leaving", "draining"] = "loading"
         self._roster = Roster(
             backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self._update_ready
         )
@@ -97,8 +98,13 @@ class Pipeline:
 
     @property
     def draining(self) -> bool:
-        """Whether this is the end: new photos are refused."""
+        """Whether new photos are refused."""
         return self._state == "draining"
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this is the end: the next request of every connection must find another instance."""
+        return self._state in ("leaving", "draining")
 
     def hosts(self, model: str) -> bool:
         """Whether a device in service hosts NAME or NAME@VERSION."""
@@ -112,6 +118,11 @@ class Pipeline:
         if self._state == "loading":
             self._state = "ready"
             self._update_ready()
+
+    def leave(self) -> None:
+        """From now on be ready no more; photos of those who have not heard of it are still taken."""
+        self._state = "leaving"
+        self._update_ready()
 
     def drain(self) -> None:
         """From now on refuse new photos; those that were admitted are finished."""
@@ -129,8 +140,14 @@ class Pipeline:
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
 
-    def require_ready(self, model: ModelInfo | None = None) -> None:
-        """Raises NotReady before the models are warm, while stopping, and while no device serves `model`.
+    def require_ready(self) -> None:
+        """For clients that are still to come: raises NotReady as `require_service` does, and from `leave` on."""
+        if self.leaving:
+            raise NotReady(LEAVING, retry_after=_START_SECONDS)
+        self.require_service()
+
+    def require_service(self, model: ModelInfo | None = None) -> None:
+        """Raises NotReady before the models are warm, while draining, and while no device serves `model`.
 
         Without `model` the default one counts.
         """
@@ -138,7 +155,7 @@ class Pipeline:
         if self._state == "loading":
             raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
         if self._state == "draining":
-            raise NotReady("This instance is shutting down: try again.", retry_after=_START_SECONDS, close=True)
+            raise NotReady(LEAVING, retry_after=_START_SECONDS)
         if not self._roster.hosts(name):
             raise NotReady(f"No worker for {name} is in service right now: try again.", retry_after=_START_SECONDS)
 
@@ -153,7 +170,7 @@ class Pipeline:
 
         Raises ServiceError and ImageError; cancel it when the client is gone.
         """
-        self.require_ready(order.model)
+        self.require_service(order.model)
         info = probe(body, max_pixels=self.settings.max_pixels)
         if order.form.shows_photo:
             check_overlay_size(info.height, info.width, order.form.overlay_type)

@@ -81,9 +81,9 @@ async def segment(request: Request) -> Response:
 
 
 async def _segment(request: Request, pipeline: Pipeline) -> Response:
-    pipeline.require_ready()
+    pipeline.require_service()
     order = _order(request, pipeline)
-    pipeline.require_ready(order.model)
+    pipeline.require_service(order.model)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
@@ -94,11 +94,7 @@ async def _segment(request: Request, pipeline: Pipeline) -> Response:
         # Nobody reads this; its status goes into the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     server_timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in answer.timing.items())
-    headers = {"Server-Timing": server_timing}
-    if pipeline.draining:
-        # Or else the next photo on this connection may meet its end.
-        headers["Connection"] = "close"
-    return Response(answer.body, media_type=order.form.media_type, headers=headers)
+    return Response(answer.body, media_type=order.form.media_type, headers={"Server-Timing": server_timing})
 
 
 def _order(request: Request, pipeline: Pipeline) -> Order:
