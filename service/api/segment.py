@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import nullcontext
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -75,8 +74,11 @@ async def segment(request: Request) -> Response:
     """Label every pixel of a street photo."""
     pipeline: Pipeline = request.app.state.pipeline
     keys: ApiKeys | None = request.app.state.api_keys
-    with keys.admitted(request.headers) if keys else nullcontext("") as key:
-        request.scope["state"]["key"] = key
+    if keys is None:
+        return await _segment(request, pipeline)
+    # Before its limits are asked: the log names whom they refuse.
+    key = request.scope["state"]["key"] = keys.identify(request.headers)
+    with keys.admitted(key):
         return await _segment(request, pipeline)
 
 
