@@ -18,10 +18,10 @@ StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 @pytest.fixture(scope="session")
 def worker(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    """It serves tiny@1."""
+    """It serves tiny@1, to every interface, as in a container."""
     folder = tmp_path_factory.mktemp("worker")
     shutil.copytree(checkpoint_dir, folder / "models")
-    with worker_process(folder / "models", folder / "worker.log") as running:
+    with worker_process(folder / "models", folder / "worker.log", host="0.0.0.0") as running:
         yield running
 
 
