@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -21,6 +21,7 @@ from service.scheduling.memory import MemoryBudget
 from service.scheduling.priority import Priority
 from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.settings import Settings
+from service.stages import Stages
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Trace
 
@@ -46,7 +47,7 @@ NO_MEMORY = "The photos in work take all the memory that the service may use: tr
 class Order:
     """A request for labels. seconds: until its deadline. long_side: None for the model's own.
 
-    request_id and traceparent: for the logs of whoever works on it. trace: its own, where traces are kept.
+    request_id, traceparent and tracestate: for whoever works on it elsewhere. trace: its own, where traces are kept.
     """
 
     model: ModelInfo
@@ -56,6 +57,7 @@ class Order:
     seconds: float
     request_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
     trace: Trace | None = None
 
 
@@ -64,7 +66,7 @@ class Answer:
     """body: of form.media_type. timing: seconds by stage (decode, queue, infer, encode)."""
 
     body: bytes
-    timing: dict[str, float]
+    timing: Mapping[str, float]
 
 
 class Pipeline:
@@ -190,9 +192,10 @@ class Pipeline:
             return answer
 
     async def _segment_in_time(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
+        stages = Stages()
         try:
             async with asyncio.timeout(order.seconds):
-                return await self._label(body, order, ticket)
+                return await self._label(body, order, ticket, stages)
         except TimeoutError:
             self.metrics.dropped.labels("expired").inc()
             raise DeadlineExceeded(
@@ -205,6 +208,9 @@ class Pipeline:
             self.metrics.dropped.labels("failed").inc()
             logger.error("%s on %s", error, order.model.id, exc_info=error.__cause__)
             raise InferenceFailed("The model failed on this photo: the service's log has the cause.") from error
+        finally:
+            if order.trace:
+                order.trace.add_stages(stages.so_far(ticket.dispatched))
 
     def _admit(self, height: int, width: int, order: Order) -> Ticket:
         key = self._batch_key(height, width, order)
@@ -221,7 +227,7 @@ class Pipeline:
             order.model, height, width, long_side=order.long_side, confidence=order.form.confidence
         )
 
-    async def _label(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
+    async def _label(self, body: bytes, order: Order, ticket: Ticket, stages: Stages) -> Answer:
         photo, decode_seconds = None, 0.0
         if self.backend.takes == "pixels":
             photo, decode_seconds = await self._decode(body)
@@ -230,29 +236,30 @@ class Pipeline:
             # The probed size is from before the EXIF orientation, which may swap the sides.
             ticket.key = self._batch_key(height, width, order)
         ticket.decode_seconds = 0.0
+        stages.end(decode=decode_seconds)
         result = await self._scheduler.run(
-            ticket, EncodedPhoto(body, order.request_id, order.traceparent) if photo is None else photo
+            ticket,
+            EncodedPhoto(body, order.request_id, order.traceparent, order.tracestate) if photo is None else photo,
         )
+        stages.end(queue=result.queue_seconds, infer=result.infer_seconds)
         height, width = result.segmentation.labels.shape
         late_decode_seconds = 0.0
         if photo is None and order.form.shows_photo:
             photo, decode_seconds = await self._decode(body)
             late_decode_seconds = decode_seconds
-        timing = {"decode": decode_seconds, "queue": result.queue_seconds, "infer": result.infer_seconds}
+            stages.end(decode=decode_seconds)
         label_set = load_label_set(order.model.label_set)
         encoded, encode_seconds = await self._in_codec_thread(
-            lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, timing)
+            lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, stages.ended)
         )
         after_labels = late_decode_seconds + encode_seconds
         self._latencies.observe("encode", order.form.parts, height * width, after_labels)
-        timing["encode"] = encode_seconds
-        for stage, seconds in timing.items():
+        stages.end(encode=encode_seconds)
+        for stage, seconds in stages.ended.items():
             self.metrics.stage_seconds.labels(stage, order.model.id).observe(
                 seconds, order.trace.exemplar if order.trace else None
             )
-        if order.trace:
-            order.trace.add_stages(timing)
-        return Answer(encoded, timing)
+        return Answer(encoded, stages.ended)
 
     async def _decode(self, body: bytes) -> tuple[Photo, float]:
         return await self._in_codec_thread(lambda: decode(body, max_pixels=self.settings.max_pixels))

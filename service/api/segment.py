@@ -130,6 +130,7 @@ def _order(request: Request, pipeline: Pipeline) -> Order:
         seconds=timeout_ms / 1000,
         request_id=state["request_id"],
         traceparent=trace.traceparent if trace else request.headers.get("traceparent", ""),
+        tracestate=trace.tracestate if trace else ",".join(request.headers.getlist("tracestate")),
         trace=trace,
     )
 

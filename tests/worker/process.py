@@ -96,6 +96,7 @@ def worker_process(
     host: str = "127.0.0.1",
     stall_s: int = round(2 * STOP_SECONDS),
     drain_s: int = 3,
+    otlp_endpoint: str | None = None,
     output: IO[Any] | None = None,
 ) -> Iterator[WorkerProcess]:
     """One that is ready. output: where its log goes in place of the file `log`."""
@@ -103,7 +104,13 @@ def worker_process(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")}
     environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     settings = WorkerSettings(
-        host=host, port=port, inference_port=0, model_dir=model_dir, stall_s=stall_s, drain_s=drain_s
+        host=host,
+        port=port,
+        inference_port=0,
+        model_dir=model_dir,
+        stall_s=stall_s,
+        drain_s=drain_s,
+        otlp_endpoint=otlp_endpoint,
     )
     command = [sys.executable, "-m", "tests.worker.faulty_worker", settings.model_dump_json()]
     with log.open("wb") as file:
