@@ -95,6 +95,8 @@ def test_the_indexed_job_calls_the_command_as_it_is() -> None:
     parameters = label.make_context("label", arguments).params
     assert parameters["index"] == 3
     assert parameters["index_count"] == spec["completions"] >= spec["parallelism"]
+    (port,) = container["ports"]
+    assert port == {"name": "metrics", "containerPort": parameters["metrics_port"]}
     # One worker a core that the container asked for.
     assert parameters["workers"] is None
     (threads,) = [variable for variable in container["env"] if variable["name"] == "OMP_NUM_THREADS"]
@@ -148,6 +150,18 @@ def test_kuberays_operator_may_ask_the_head_alone() -> None:
     (container,) = head["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert [ports[port["port"]] for port in rule["ports"]] == [8265]
+
+
+def test_prometheus_reaches_the_metrics_and_nothing_else() -> None:
+    policy = the(manifests("indexed-job"), "NetworkPolicy", "segserve-label")
+    (rule,) = [rule for rule in policy["spec"]["ingress"] if "namespaceSelector" in rule["from"][0]]
+    assert rule["from"] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+        }
+    ]
+    assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
 
 
 @both
