@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from images import check_overlay_size, decode, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
 from service.backends.base import Backend, BatchKey, EncodedPhoto, ModelInfo, Photo
-from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded
+from service.errors import DeadlineExceeded, InferenceFailed, Overloaded
+from service.lifecycle import Lifecycle
 from service.roster import Roster
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.job import Ticket
@@ -35,11 +36,8 @@ _FIRST_GUESS = 3e-8
 _BYTES_PER_PIXEL = 11
 # Photos in work give their memory back within about this time.
 _MEMORY_RETRY_SECONDS = 1.0
-# When the models may be loaded, or a worker be back, for a client that came before.
-_START_SECONDS = 5.0
 # Between looks for a device, at start.
 _LOOK_SECONDS = 0.05
-LEAVING = "This instance is shutting down: try again."
 NO_MEMORY = "The photos in work take all the memory that the service may use: try again."
 
 
@@ -88,25 +86,15 @@ class Pipeline:
             guard=scheduler.guard,
         )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
-        self._state: Literal["loading", "ready", "leaving", "draining"] = "loading"
+        self.lifecycle = Lifecycle(settings.model, self.hosts, metrics.ready.set)
         self._roster = Roster(
-            backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self._update_ready
+            backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self.lifecycle.update
         )
 
     @property
     def promised(self) -> int:
         """Photos that were admitted and are not answered."""
         return self._admission.promised
-
-    @property
-    def draining(self) -> bool:
-        """Whether new photos are refused."""
-        return self._state == "draining"
-
-    @property
-    def leaving(self) -> bool:
-        """Whether this is the end: the next request of every connection must find another instance."""
-        return self._state in ("leaving", "draining")
 
     def hosts(self, model: str) -> bool:
         """Whether a device in service hosts NAME or NAME@VERSION."""
@@ -117,49 +105,15 @@ class Pipeline:
         await self._roster.start()
         while not self._roster.hosts(self.settings.model):  # noqa: ASYNC110 (a worker may take minutes)
             await asyncio.sleep(_LOOK_SECONDS)
-        if self._state == "loading":
-            self._state = "ready"
-            self._update_ready()
-
-    def leave(self) -> None:
-        """From now on be ready no more; photos of those who have not heard of it are still taken."""
-        self._state = "leaving"
-        self._update_ready()
-
-    def drain(self) -> None:
-        """From now on refuse new photos; those that were admitted are finished."""
-        self._state = "draining"
-        self._update_ready()
-
-    def _update_ready(self) -> None:
-        self.metrics.ready.set(self._state == "ready" and self._roster.hosts(self.settings.model))
+        self.lifecycle.loaded()
 
     async def stop(self) -> None:
         """Finish what runs and free everything."""
-        self.drain()
+        self.lifecycle.drain()
         self._roster.stop()
         await self._scheduler.stop()
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
-
-    def require_ready(self) -> None:
-        """For clients that are still to come: raises NotReady as `require_service` does, and from `leave` on."""
-        if self.leaving:
-            raise NotReady(LEAVING, retry_after=_START_SECONDS)
-        self.require_service()
-
-    def require_service(self, model: ModelInfo | None = None) -> None:
-        """Raises NotReady before the models are warm, while draining, and while no device serves `model`.
-
-        Without `model` the default one counts.
-        """
-        name = model.id if model else self.settings.model
-        if self._state == "loading":
-            raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
-        if self._state == "draining":
-            raise NotReady(LEAVING, retry_after=_START_SECONDS)
-        if not self._roster.hosts(name):
-            raise NotReady(f"No worker for {name} is in service right now: try again.", retry_after=_START_SECONDS)
 
     def reserve(self, amount: int, own: int) -> None:
         """Take memory for a request that holds `own` bytes already. Raises Overloaded where there is none left."""
@@ -172,7 +126,7 @@ class Pipeline:
 
         Raises ServiceError and ImageError; cancel it when the client is gone.
         """
-        self.require_service(order.model)
+        self.lifecycle.require_service(order.model.id)
         info = probe(body, max_pixels=self.settings.max_pixels)
         if order.form.shows_photo:
             check_overlay_size(info.height, info.width, order.form.overlay_type)

@@ -63,14 +63,14 @@ class Server(uvicorn.Server):
 
     def _end(self, seconds: float) -> None:
         """What is to be done so long after the first signal."""
-        if not self._pipeline.leaving:
-            self._pipeline.leave()
+        if not self._pipeline.lifecycle.leaving:
+            self._pipeline.lifecycle.leave()
             logger.info("leaving: %d photos are in work; a second signal ends it at once", self._pipeline.promised)
         left = self._drain_seconds - seconds
         if self.server_state.connections and seconds < KEEP_ALIVE_SECONDS and left > 0:
             return
-        if not self._pipeline.draining:
-            self._pipeline.drain()
+        if not self._pipeline.lifecycle.draining:
+            self._pipeline.lifecycle.drain()
             logger.info("draining %d photos", self._pipeline.promised)
         if not self._pipeline.promised or left <= 0:
             # For uploads that will be refused, and answers that are on their way.

@@ -83,9 +83,9 @@ async def segment(request: Request) -> Response:
 
 
 async def _segment(request: Request, pipeline: Pipeline) -> Response:
-    pipeline.require_service()
+    pipeline.lifecycle.require_service()
     order = _order(request, pipeline)
-    pipeline.require_service(order.model)
+    pipeline.lifecycle.require_service(order.model.id)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
