@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import click
 from click.core import ParameterSource
 
 from cli.options import model_dir_option, model_option, user_errors
+from labeling.counts import by_cause
 from labeling.errors import FailureRateExceeded, JobError
 from labeling.exports import FORMATS
 from labeling.exports.cityscapes import check_label_set
 from labeling.job import Job, Labels, load_job
+from labeling.metrics import JobMetrics, served
 from labeling.plan import plan
-from labeling.progress import by_cause
 from labeling.run import export, finish, label, retry_failed
 from labeling.runners.base import Runner
 from labeling.store import Store, open_store
@@ -62,6 +63,12 @@ INTERRUPTED = 130
     show_default=True,
     help="Stop when more of the photos than this fail, judged after 100.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Serve metrics for Prometheus at this port, to every interface, while it runs.",
+)
 @click.option("--export", "formats", multiple=True, type=click.Choice(list(FORMATS)), help="Also write this format.")
 @click.option("--plan", "plan_only", is_flag=True, help="Lay out the shards, say how many there are, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with the job in --out, without its manifest.")
@@ -86,6 +93,7 @@ def command(
     index_count: int | None,
     shard_rows: int,
     max_failure_rate: float,
+    metrics_port: int,
     formats: tuple[str, ...],
     plan_only: bool,
     resume: bool,
@@ -131,12 +139,16 @@ def command(
         count = index_count or len(job.shards)
         shards = job.shards if index is None else job.shards[index::count]
         placed, settings = _runner(runner, ray_address, workers, endpoint, api_key, model_dir)
+        metrics = JobMetrics(job, "endpoint" if endpoint else "local")
+        serving = served(metrics, metrics_port) if metrics_port else nullcontext()
         try:
-            if retry:
-                retry_failed(job, store, placed, settings, shards=shards)
-            else:
-                label(job, store, placed, settings, shards=shards, max_failure_rate=max_failure_rate)
-            export(job, store, placed, settings, shards=shards, formats=formats)
+            with serving:
+                if retry:
+                    retry_failed(job, store, placed, settings, shards=shards, metrics=metrics)
+                else:
+                    rate = max_failure_rate
+                    label(job, store, placed, settings, shards=shards, max_failure_rate=rate, metrics=metrics)
+                export(job, store, placed, settings, shards=shards, formats=formats)
         except FailureRateExceeded as error:
             click.echo(f"Error: {error}", err=True)
             raise SystemExit(STOPPED_BY_FAILURES) from error

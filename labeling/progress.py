@@ -1,13 +1,12 @@
 """How far a job is: counted, shown, and judged."""
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from labeling.counts import Counts, by_cause
 from labeling.errors import FailureRateExceeded
+from labeling.metrics import JobMetrics
 
 JUDGED_AFTER = 100
 """Photos before a failure rate says anything."""
@@ -15,30 +14,24 @@ JUDGED_AFTER = 100
 _SECONDS_BETWEEN_LINES = 30.0
 
 
-@dataclass(slots=True)
-class Counts:
-    """Photos with labels, and those without by error code."""
-
-    ok: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-
-    def add(self, code: str | None) -> None:
-        if code is None:
-            self.ok += 1
-        else:
-            self.errors[code] += 1
-
-    @property
-    def done(self) -> int:
-        return self.ok + self.errors.total()
-
-
 class Progress:
     """A bar on stderr with photos a second, the time left and the errors by cause; lines where there is no terminal."""
 
-    def __init__(self, total: int, *, max_failure_rate: float | None = None, done: int = 0, shown: bool = True) -> None:
-        """total: photos of the job, of which `done` were done before. max_failure_rate: None judges nothing."""
+    def __init__(
+        self,
+        total: int,
+        *,
+        max_failure_rate: float | None = None,
+        done: int = 0,
+        shown: bool = True,
+        metrics: JobMetrics | None = None,
+    ) -> None:
+        """total: photos of the job, of which `done` were done before. max_failure_rate: None judges nothing.
+
+        metrics: are told the same.
+        """
         self.counts = Counts()
+        self._metrics = metrics
         self._max_failure_rate = max_failure_rate
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
@@ -54,8 +47,9 @@ class Progress:
 
     def advance(self, counts: Counts) -> None:
         """Raises FailureRateExceeded."""
-        self.counts.ok += counts.ok
-        self.counts.errors += counts.errors
+        self.counts += counts
+        if self._metrics:
+            self._metrics.add(counts)
         self._show(counts.done)
         failed, done = self.counts.errors.total(), self.counts.done
         limit = self._max_failure_rate
@@ -68,9 +62,13 @@ class Progress:
 
     def take_back(self, counts: Counts) -> None:
         """These photos are done again: their process died before it committed them."""
-        self.counts.ok -= counts.ok
-        self.counts.errors -= counts.errors
+        self.counts -= counts
         self._show(-counts.done)
+
+    def commit(self) -> None:
+        """A shard is done."""
+        if self._metrics:
+            self._metrics.commit()
 
     def note(self, message: str) -> None:
         self._bar.write(message, file=sys.stderr)
@@ -82,9 +80,3 @@ class Progress:
         if self.counts.errors:
             self._bar.set_postfix_str(by_cause(self.counts.errors), refresh=False)
         self._bar.update(photos)
-
-
-def by_cause(errors: Mapping[str, int]) -> str:
-    """ "not-found 12, damaged-image 3": the most frequent first."""
-    ranked: Iterable[tuple[str, int]] = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{code} {count}" for code, count in ranked)

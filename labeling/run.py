@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from labeling import in_progress, retry_round, shard, status
 from labeling.exports.shard import exports_left
 from labeling.job import Job
+from labeling.metrics import JobMetrics
 from labeling.progress import Progress
 from labeling.report import write_report
 from labeling.runners.base import Runner
@@ -29,16 +30,28 @@ def label(
     *,
     shards: Sequence[int],
     max_failure_rate: float,
+    metrics: JobMetrics | None = None,
 ) -> None:
     """Label those of `shards` that are not done. Raises JobError, with FailureRateExceeded among them."""
     done = status.committed(store)
     left = [Unit(number) for number in shards if number not in done]
     total = sum(job.shard_size(number) for number in shards)
     before = total - sum(job.shard_size(unit.shard) for unit in left)
-    _run(job, store, runner, settings, left, Progress(total, max_failure_rate=max_failure_rate, done=before))
+    if metrics:
+        metrics.begin(photos=total, shards=len(shards), committed=len(shards) - len(left))
+    progress = Progress(total, max_failure_rate=max_failure_rate, done=before, metrics=metrics)
+    _run(job, store, runner, settings, left, progress)
 
 
-def retry_failed(job: Job, store: Store, runner: Runner, settings: WorkerSettings, *, shards: Sequence[int]) -> None:
+def retry_failed(
+    job: Job,
+    store: Store,
+    runner: Runner,
+    settings: WorkerSettings,
+    *,
+    shards: Sequence[int],
+    metrics: JobMetrics | None = None,
+) -> None:
     """Label the rows in error of finished shards once more. Raises JobError."""
     done = status.committed(store)
     wanted = set(shards)
@@ -48,7 +61,9 @@ def retry_failed(job: Job, store: Store, runner: Runner, settings: WorkerSetting
         store.delete(SUCCESS)
     units = [Unit(number, retry) for number, retry in round_of.items() if number in wanted and done[number] < retry]
     photos = sum(retry_round.failed(store, unit.shard, done[unit.shard]) for unit in units)
-    _run(job, store, runner, settings, units, Progress(photos))
+    if metrics:
+        metrics.begin(photos=photos, shards=len(units), committed=0)
+    _run(job, store, runner, settings, units, Progress(photos, metrics=metrics))
 
 
 def export(

@@ -28,8 +28,8 @@ from models.labelsets import LabelSet
 
 FOLDER = "labels"
 
-Report = Callable[[str | None], None]
-"""Called for each photo with its error code; None says that it has labels."""
+Report = Callable[[Row], None]
+"""Called for each photo with what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def _label_and_commit(
             async with aclosing(window.in_order()) as results:
                 async for photo, result in results:
                     rows.append(_row(photo, result, tar, job, label_set))
-                    report(rows[-1].error_code)
+                    report(rows[-1])
     table = status.table(rows, job, manifest, label_set, Tar(name, tar.size, tar.sha256), engine)
     won = await asyncio.to_thread(store.create, status.path(unit.shard, unit.retry), table)
     if not won:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from labeling.counts import Counts
 from labeling.job import Job, carried_columns, part
 from labeling.store import Store
 from labeling.tables import from_parquet, to_parquet
@@ -52,6 +53,10 @@ class Row:
     size: int | None = None
     """How many they are."""
     carried: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, counts: Counts) -> None:
+        """Add the photo to `counts`."""
+        counts.add(self.error_code, (self.height or 0) * (self.width or 0), self.seconds)
 
 
 def share_columns(label_set: LabelSet) -> list[str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labeling import status
+from labeling.counts import Counts
 from labeling.job import Job
-from labeling.progress import Counts
 from labeling.store import Store
 from models import labelsets
 
@@ -21,12 +21,9 @@ class Summary:
     counts: Counts = field(default_factory=Counts)
     engines: Counter[str] = field(default_factory=Counter)
     """Labelled photos by engine; none of those that a service labelled."""
-    pixels: int = 0
     class_pixels: list[float] = field(default_factory=list)
     confidence_sum: float = 0.0
     histogram: list[int] = field(default_factory=lambda: [0] * (_BINS + 1))
-    seconds: float = 0.0
-    """Added up over the photos, which overlap."""
 
     @property
     def mean_confidence(self) -> float | None:
@@ -51,13 +48,11 @@ def summarise(job: Job, store: Store) -> Summary:
     for _, rows in status.all_rows(store, columns):
         summary.shards_done += 1
         for row in rows:
-            summary.seconds += row["seconds"]
-            summary.counts.add(row["error_code"])
+            pixels = row["width"] * row["height"] if row["status"] == "ok" else 0
+            summary.counts.add(row["error_code"], pixels, row["seconds"])
             if row["status"] == "ok":
                 if row["engine"]:
                     summary.engines[row["engine"]] += 1
-                pixels = row["width"] * row["height"]
-                summary.pixels += pixels
                 for index, name in enumerate(shares):
                     summary.class_pixels[index] += row[name] * pixels
                 summary.confidence_sum += row["confidence"]
@@ -85,8 +80,8 @@ def describe(job: Job, summary: Summary) -> dict[str, Any]:
         "mean_confidence": summary.mean_confidence,
         "median_confidence": summary.median_confidence,
         "class_shares": {
-            label.name: summary.class_pixels[label.id] / summary.pixels if summary.pixels else 0.0
+            label.name: summary.class_pixels[label.id] / summary.counts.pixels if summary.counts.pixels else 0.0
             for label in label_set.classes
         },
-        "photo_seconds": round(summary.seconds, 3),
+        "photo_seconds": round(summary.counts.seconds, 3),
     }

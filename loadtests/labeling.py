@@ -11,10 +11,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from images import decode, encode_label_map
+from labeling.counts import Counts
 from labeling.labeler import MAX_PIXELS
 from labeling.local_labeler import labels_of
 from labeling.plan import plan
-from labeling.progress import Counts, Progress
+from labeling.progress import Progress
 from labeling.runners.embedded import EmbeddedRunner
 from labeling.shard import Unit
 from labeling.store import open_store

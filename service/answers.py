@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +46,7 @@ def encode_answer(
     label_set: LabelSet,
     photo: Photo | None,
     segmentation: Segmentation,
-    timing: dict[str, float],
+    timing: Mapping[str, float],
 ) -> bytes:
     """The body of the answer. photo: needed where `form.shows_photo`.
 
@@ -70,7 +71,7 @@ def encode_answer(
         answer["overlay"] = _picture(form.overlay_type, _overlay(form, label_set, photo, segmentation))
     if segmentation.confidence is not None:
         answer["confidence"] = _picture("image/png", encode_grey(segmentation.confidence))
-    stages = timing | {"encode": time.perf_counter() - started}
+    stages = {**timing, "encode": time.perf_counter() - started}
     answer["timing_ms"] = {stage: round(seconds * 1000, 2) for stage, seconds in stages.items()}
     return json.dumps(answer, separators=(",", ":")).encode()
 

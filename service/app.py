@@ -89,7 +89,7 @@ def create_app(
     # The last one added is the first that a request meets.
     if settings.cors_origins:
         allow_origins(app, settings.cors_origins.split(","))
-    app.add_middleware(RequestTelemetry, metrics=metrics, tracing=tracing)
+    app.add_middleware(RequestTelemetry, metrics=metrics, tracing=tracing, leaving=lambda: pipeline.lifecycle.leaving)
     app.add_middleware(Hardening)
     install_error_handlers(app)
     install_openapi(app)

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from images import check_overlay_size, decode, probe
 from models.labelsets import load as load_label_set
 from service.answers import AnswerFormat, encode_answer
 from service.backends.base import Backend, BatchKey, EncodedPhoto, ModelInfo, Photo
-from service.errors import DeadlineExceeded, InferenceFailed, NotReady, Overloaded
+from service.errors import DeadlineExceeded, InferenceFailed, Overloaded
+from service.lifecycle import Lifecycle
 from service.roster import Roster
 from service.scheduling.admission import Admission, Refused
 from service.scheduling.job import Ticket
@@ -21,6 +22,7 @@ from service.scheduling.memory import MemoryBudget
 from service.scheduling.priority import Priority
 from service.scheduling.scheduler import BatchFailed, Scheduler
 from service.settings import Settings
+from service.stages import Stages
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Trace
 
@@ -34,8 +36,6 @@ _FIRST_GUESS = 3e-8
 _BYTES_PER_PIXEL = 11
 # Photos in work give their memory back within about this time.
 _MEMORY_RETRY_SECONDS = 1.0
-# When the models may be loaded, or a worker be back, for a client that came before.
-_START_SECONDS = 5.0
 # Between looks for a device, at start.
 _LOOK_SECONDS = 0.05
 NO_MEMORY = "The photos in work take all the memory that the service may use: try again."
@@ -45,7 +45,7 @@ NO_MEMORY = "The photos in work take all the memory that the service may use: tr
 class Order:
     """A request for labels. seconds: until its deadline. long_side: None for the model's own.
 
-    request_id and traceparent: for the logs of whoever works on it. trace: its own, where traces are kept.
+    request_id, traceparent and tracestate: for whoever works on it elsewhere. trace: its own, where traces are kept.
     """
 
     model: ModelInfo
@@ -55,6 +55,7 @@ class Order:
     seconds: float
     request_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
     trace: Trace | None = None
 
 
@@ -63,7 +64,7 @@ class Answer:
     """body: of form.media_type. timing: seconds by stage (decode, queue, infer, encode)."""
 
     body: bytes
-    timing: dict[str, float]
+    timing: Mapping[str, float]
 
 
 class Pipeline:
@@ -85,20 +86,15 @@ class Pipeline:
             guard=scheduler.guard,
         )
         self._codecs = ThreadPoolExecutor(settings.codec_threads, thread_name_prefix="codec")
-        self._state: Literal["loading", "ready", "draining"] = "loading"
+        self.lifecycle = Lifecycle(settings.model, self.hosts, metrics.ready.set)
         self._roster = Roster(
-            backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self._update_ready
+            backend, scheduler, self._latencies, batch_cost=settings.batch_pixels, on_change=self.lifecycle.update
         )
 
     @property
     def promised(self) -> int:
         """Photos that were admitted and are not answered."""
         return self._admission.promised
-
-    @property
-    def draining(self) -> bool:
-        """Whether this is the end: new photos are refused."""
-        return self._state == "draining"
 
     def hosts(self, model: str) -> bool:
         """Whether a device in service hosts NAME or NAME@VERSION."""
@@ -109,38 +105,15 @@ class Pipeline:
         await self._roster.start()
         while not self._roster.hosts(self.settings.model):  # noqa: ASYNC110 (a worker may take minutes)
             await asyncio.sleep(_LOOK_SECONDS)
-        if self._state == "loading":
-            self._state = "ready"
-            self._update_ready()
-
-    def drain(self) -> None:
-        """From now on refuse new photos; those that were admitted are finished."""
-        self._state = "draining"
-        self._update_ready()
-
-    def _update_ready(self) -> None:
-        self.metrics.ready.set(self._state == "ready" and self._roster.hosts(self.settings.model))
+        self.lifecycle.loaded()
 
     async def stop(self) -> None:
         """Finish what runs and free everything."""
-        self.drain()
+        self.lifecycle.drain()
         self._roster.stop()
         await self._scheduler.stop()
         await self.backend.stop()
         await asyncio.to_thread(self._codecs.shutdown)
-
-    def require_ready(self, model: ModelInfo | None = None) -> None:
-        """Raises NotReady before the models are warm, while stopping, and while no device serves `model`.
-
-        Without `model` the default one counts.
-        """
-        name = model.id if model else self.settings.model
-        if self._state == "loading":
-            raise NotReady("The models are still loading: try again.", retry_after=_START_SECONDS)
-        if self._state == "draining":
-            raise NotReady("This instance is shutting down: try again.", retry_after=_START_SECONDS, close=True)
-        if not self._roster.hosts(name):
-            raise NotReady(f"No worker for {name} is in service right now: try again.", retry_after=_START_SECONDS)
 
     def reserve(self, amount: int, own: int) -> None:
         """Take memory for a request that holds `own` bytes already. Raises Overloaded where there is none left."""
@@ -153,7 +126,7 @@ class Pipeline:
 
         Raises ServiceError and ImageError; cancel it when the client is gone.
         """
-        self.require_ready(order.model)
+        self.lifecycle.require_service(order.model.id)
         info = probe(body, max_pixels=self.settings.max_pixels)
         if order.form.shows_photo:
             check_overlay_size(info.height, info.width, order.form.overlay_type)
@@ -173,9 +146,10 @@ class Pipeline:
             return answer
 
     async def _segment_in_time(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
+        stages = Stages()
         try:
             async with asyncio.timeout(order.seconds):
-                return await self._label(body, order, ticket)
+                return await self._label(body, order, ticket, stages)
         except TimeoutError:
             self.metrics.dropped.labels("expired").inc()
             raise DeadlineExceeded(
@@ -188,6 +162,9 @@ class Pipeline:
             self.metrics.dropped.labels("failed").inc()
             logger.error("%s on %s", error, order.model.id, exc_info=error.__cause__)
             raise InferenceFailed("The model failed on this photo: the service's log has the cause.") from error
+        finally:
+            if order.trace:
+                order.trace.add_stages(stages.so_far(ticket.dispatched))
 
     def _admit(self, height: int, width: int, order: Order) -> Ticket:
         key = self._batch_key(height, width, order)
@@ -204,7 +181,7 @@ class Pipeline:
             order.model, height, width, long_side=order.long_side, confidence=order.form.confidence
         )
 
-    async def _label(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
+    async def _label(self, body: bytes, order: Order, ticket: Ticket, stages: Stages) -> Answer:
         photo, decode_seconds = None, 0.0
         if self.backend.takes == "pixels":
             photo, decode_seconds = await self._decode(body)
@@ -213,29 +190,30 @@ class Pipeline:
             # The probed size is from before the EXIF orientation, which may swap the sides.
             ticket.key = self._batch_key(height, width, order)
         ticket.decode_seconds = 0.0
+        stages.end(decode=decode_seconds)
         result = await self._scheduler.run(
-            ticket, EncodedPhoto(body, order.request_id, order.traceparent) if photo is None else photo
+            ticket,
+            EncodedPhoto(body, order.request_id, order.traceparent, order.tracestate) if photo is None else photo,
         )
+        stages.end(queue=result.queue_seconds, infer=result.infer_seconds)
         height, width = result.segmentation.labels.shape
         late_decode_seconds = 0.0
         if photo is None and order.form.shows_photo:
             photo, decode_seconds = await self._decode(body)
             late_decode_seconds = decode_seconds
-        timing = {"decode": decode_seconds, "queue": result.queue_seconds, "infer": result.infer_seconds}
+            stages.end(decode=decode_seconds)
         label_set = load_label_set(order.model.label_set)
         encoded, encode_seconds = await self._in_codec_thread(
-            lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, timing)
+            lambda: encode_answer(order.form, order.model, label_set, photo, result.segmentation, stages.ended)
         )
         after_labels = late_decode_seconds + encode_seconds
         self._latencies.observe("encode", order.form.parts, height * width, after_labels)
-        timing["encode"] = encode_seconds
-        for stage, seconds in timing.items():
+        stages.end(encode=encode_seconds)
+        for stage, seconds in stages.ended.items():
             self.metrics.stage_seconds.labels(stage, order.model.id).observe(
                 seconds, order.trace.exemplar if order.trace else None
             )
-        if order.trace:
-            order.trace.add_stages(timing)
-        return Answer(encoded, timing)
+        return Answer(encoded, stages.ended)
 
     async def _decode(self, body: bytes) -> tuple[Photo, float]:
         return await self._in_codec_thread(lambda: decode(body, max_pixels=self.settings.max_pixels))

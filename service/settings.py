@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     body_timeout_ms: int = Field(default=30_000, gt=0)
     """Time for a request's body to arrive."""
     drain_s: int = Field(default=30, ge=0)
-    """Time for accepted work to finish after SIGTERM, in seconds."""
+    """Time for accepted work to finish after SIGTERM, in seconds; for up to five of them photos are still accepted."""
     codec_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Threads that decode photos and encode answers; by default one a core."""
     otlp_endpoint: str | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from models.torchserve import tracing
+from models.torchserve import busy, tracing
 
 LARGEST_BODY = 2**30
 """Bytes of a call or an answer. TorchServe's default, 6.5 MB, cuts off label maps."""
@@ -54,6 +54,11 @@ def _properties(folder: Path, host: str, ports: Ports, stall_s: int) -> Mapping[
     }
 
 
+def busy_file(folder: Path) -> Path:
+    """By which its Python processes tell that they are at a call."""
+    return folder / "busy"
+
+
 def command(folder: Path, log_level: str) -> Sequence[str]:
     """The Java process itself: TorchServe's own launcher would stay between us and it, and keeps a pid file."""
     return [
@@ -81,8 +86,9 @@ def environment(folder: Path, otlp_endpoint: str | None, threads: int | None) ->
     """
     private = {"TMPDIR": folder / "tmp", "TEMP": folder / "tmp", "LOG_LOCATION": folder, "METRICS_LOCATION": folder}
     traces = {tracing.ENDPOINT: otlp_endpoint} if otlp_endpoint else {}
+    shared = {busy.FILE: str(busy_file(folder))}
     share = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
-    return os.environ | {name: str(path) for name, path in private.items()} | traces | share
+    return os.environ | {name: str(path) for name, path in private.items()} | traces | shared | share
 
 
 def _home() -> Path:

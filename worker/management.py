@@ -39,7 +39,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of one model since TorchServe started: calls, seconds that they waited, seconds from arrival to answer."""
+    """Of one model since TorchServe started: calls that came; seconds in its queue, and in all, of those answered."""
 
     calls: float = 0.0
     waited: float = 0.0
@@ -149,8 +149,9 @@ def totals(metrics: str) -> Mapping[tuple[str, str], Totals]:
                 key = (sample.labels["model_name"], sample.labels["model_version"])
                 found.setdefault(sample.name, {})[key] = sample.value
     calls = found.get("ts_inference_requests_total", {})
-    waited = found.get("ts_queue_latency_microseconds", {})
-    took = found.get("ts_inference_latency_microseconds", {})
+    # As the parser names the samples of any counter; TorchServe itself leaves _total away.
+    waited = found.get("ts_queue_latency_microseconds_total", {})
+    took = found.get("ts_inference_latency_microseconds_total", {})
     return {key: Totals(calls[key], waited.get(key, 0.0) / 1e6, took.get(key, 0.0) / 1e6) for key in calls}
 
 

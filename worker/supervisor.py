@@ -7,18 +7,19 @@ import socket
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from models.torchserve.archive import HANDLER, archive_name, write_archive
-from models.torchserve.status import ModelStatus, WorkerStatus
+from models.torchserve.busy import Busy
+from models.torchserve.status import WorkerStatus
 from models.torchserve.wire import WireError
 from models.weights.checkpoint import Checkpoint
-from worker.configuration import Ports, write_files
+from worker.configuration import Ports, busy_file, write_files
 from worker.hardware import cores, gpus
 from worker.library import ModelId, WatchedLibrary
-from worker.management import Load, Management, ModelRejected, NoAnswer, Totals, totals
+from worker.management import Management, ModelRejected, NoAnswer, Totals, totals
+from worker.served_model import ServedModel
 from worker.settings import WorkerSettings
 from worker.torchserve import TorchServe
 
@@ -28,8 +29,8 @@ logger = logging.getLogger("segserve.worker")
 _LOOK_SECONDS = 0.5
 # Gateways read the status every second: after this long none sends photos to a model that is no longer published.
 _UNPUBLISHED_SECONDS = 2.5
-# A call may take this many times as long as the mean of recent ones.
-_LONGEST_CALL = 3.0
+# Without a call on its way to a process, at one, or on its way back, for this long, there is none.
+_QUIET_SECONDS = 1.0
 # A model that could not be loaded is tried again: memory may have been short.
 _REJECTED_SECONDS = 60.0
 # Where there is no GPU, as of engines in the embedded backend: more keep no more cores busy, and each takes its memory.
@@ -37,20 +38,6 @@ _MOST_ON_CPU = 4
 # Between starts of a TorchServe that ends by itself; the first comes at once, and after this long all is forgotten.
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _FORGET_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Model:
-    """What became of a checkpoint. since: on the clock time.monotonic."""
-
-    checkpoint: Checkpoint
-    state: Literal["loading", "ready", "failed", "leaving"] = "loading"
-    detail: str = ""
-    since: float = 0.0
-    load: Load = field(default_factory=Load)
-    totals: Totals = field(default_factory=Totals)
-    wait_ms: float = 0.0
-    run_ms: float = 0.0
 
 
 class Supervisor:
@@ -68,14 +55,15 @@ class Supervisor:
         self.ports = Ports(settings.inference_port or _free_port(), *(_free_port() for _ in range(4)))
         write_files(self.folder, host=settings.host, ports=self.ports, stall_s=settings.stall_s)
         self.management = Management(self.ports)
+        self._busy = Busy(busy_file(self.folder))
         self.restarts = 0
         self._state: Literal["starting", "ready", "stopping"] = "starting"
-        self._models: dict[ModelId, _Model] = {}
+        self._models: dict[ModelId, ServedModel] = {}
 
     @property
     def status(self) -> WorkerStatus:
         """As of half a second ago."""
-        models = [_status(m) for _, m in sorted(self._models.items()) if m.state != "leaving"]
+        models = [m.status for _, m in sorted(self._models.items()) if m.state != "leaving"]
         return WorkerStatus(
             kind=self.kind,
             slots=self.slots,
@@ -102,6 +90,7 @@ class Supervisor:
                 await asyncio.sleep(_BACK_OFF[min(max(0, failures - 1), len(_BACK_OFF) - 1)])
         finally:
             await self.management.close()
+            self._busy.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     async def drain(self) -> None:
@@ -111,13 +100,12 @@ class Supervisor:
             async with asyncio.timeout(self._settings.drain_s):
                 await asyncio.sleep(min(_UNPUBLISHED_SECONDS, self._settings.drain_s))
                 before = None
-                # TorchServe counts a call when it comes: the last one may still run for as long as calls take.
-                quiet = max(1.0, _LONGEST_CALL * max((m.run_ms for m in self._models.values()), default=0.0) / 1000)
-                while (now := totals(await self.management.metrics())) != before or any(
-                    m.load.waiting for m in self._models.values()
-                ):
+                while (now := totals(await self.management.metrics())) != before or self._at_work():
                     before = now
-                    await asyncio.sleep(quiet)
+                    await asyncio.sleep(_QUIET_SECONDS)
+
+    def _at_work(self) -> bool:
+        return self._busy.anyone() or any(model.load.waiting for model in self._models.values())
 
     async def _run_once(self) -> None:
         """One run of TorchServe, until it ends."""
@@ -166,7 +154,7 @@ class Supervisor:
 
     async def _load(self, key: ModelId, checkpoint: Checkpoint) -> None:
         name, version = key
-        model = self._models[key] = _Model(checkpoint)
+        model = self._models[key] = ServedModel(checkpoint)
         archive = archive_name(checkpoint)
         try:
             path = self.folder / "models" / archive
@@ -186,7 +174,7 @@ class Supervisor:
             # TorchServe has unpacked it.
             (self.folder / "models" / archive).unlink(missing_ok=True)
 
-    async def _unload(self, key: ModelId, model: _Model) -> None:
+    async def _unload(self, key: ModelId, model: ServedModel) -> None:
         name, version = key
         if model.state == "ready":
             model.state = "leaving"
@@ -210,35 +198,7 @@ class Supervisor:
                 if model.state != "ready":
                     continue
                 model.load = await self.management.load(name, version)
-                _learn(model, measured.get((name, str(version)), Totals()))
-
-
-def _learn(model: _Model, now: Totals) -> None:
-    before, model.totals = model.totals, now
-    if calls := now.calls - before.calls:
-        waited, took = now.waited - before.waited, now.took - before.took
-        model.wait_ms = round(waited / calls * 1000, 2)
-        model.run_ms = round((took - waited) / calls * 1000, 2)
-    else:
-        model.wait_ms = 0.0
-
-
-def _status(model: _Model) -> ModelStatus:
-    card = model.checkpoint.card
-    assert model.state != "leaving"
-    return ModelStatus(
-        **card.model_dump(include={"name", "version", "label_set", "input_size", "licence", "data", "scores"}),
-        long_side=card.preprocessing.long_side,
-        grid=card.preprocessing.grid,
-        enlarge=card.preprocessing.enlarge,
-        sha256=model.checkpoint.sha256,
-        state=model.state,
-        detail=model.detail,
-        processes=model.load.processes,
-        waiting=model.load.waiting,
-        wait_ms=model.wait_ms,
-        run_ms=model.run_ms,
-    )
+                model.learn(measured.get((name, str(version)), Totals()))
 
 
 def _free_port() -> int:

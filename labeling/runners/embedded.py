@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from labeling.counts import Counts
 from labeling.errors import JobError
 from labeling.job import Job
-from labeling.progress import Counts, Progress
+from labeling.progress import Progress
 from labeling.runners.base import ATTEMPTS, DEATHS_ADVICE, MAX_DEATHS, MAX_FAILED_STARTS, fails_for_good
 from labeling.runners.process import LEAVE_SECONDS, work
 from labeling.worker import Task, WorkerSettings
@@ -106,8 +107,7 @@ class _Run:
     def _hear(self, process: _Process, message: str, content: Counts | str | None) -> None:
         if message == "rows":
             assert isinstance(content, Counts)
-            process.counts.ok += content.ok
-            process.counts.errors += content.errors
+            process.counts += content
             self._progress.advance(content)
             return
         if message == "broken":
@@ -119,6 +119,8 @@ class _Run:
                 raise fails_for_good(message, process.task, str(content))
             self._progress.take_back(process.counts)
             self._waiting.append(process.task)
+        if message == "done":
+            self._progress.commit()
         process.ready, process.task, process.counts = True, None, Counts()
         self._failed_starts = 0
         if self._waiting:

@@ -10,9 +10,10 @@ import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from labeling.counts import Counts
 from labeling.errors import JobError
 from labeling.job import Job
-from labeling.progress import Counts
+from labeling.status import Row
 from labeling.worker import Task, Worker, WorkerSettings
 
 LEAVE_SECONDS = 5.0
@@ -94,8 +95,8 @@ class _Reports:
         self._counts = Counts()
         self._sent = 0.0
 
-    def add(self, code: str | None) -> None:
-        self._counts.add(code)
+    def add(self, row: Row) -> None:
+        row.count(self._counts)
         if time.monotonic() > self._sent + _SECONDS_BETWEEN_REPORTS:
             self.flush()
 

@@ -13,12 +13,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from labeling.counts import Counts
 from labeling.errors import JobError
 from labeling.job import Job
 from labeling.locations import scheme
-from labeling.progress import Counts, Progress
+from labeling.progress import Progress
 from labeling.runners.base import ATTEMPTS, DEATHS_ADVICE, MAX_DEATHS, MAX_FAILED_STARTS, fails_for_good
 from labeling.runners.process import LEAVE_SECONDS
+from labeling.status import Row
 from labeling.worker import Task, Worker, WorkerSettings
 
 _SECONDS_BETWEEN_REPORTS = 1.0
@@ -91,9 +93,9 @@ class RayWorker:
             counts, self._counts = self._counts, Counts()
         return counts
 
-    def _add(self, code: str | None) -> None:
+    def _add(self, row: Row) -> None:
         with self._lock:
-            self._counts.add(code)
+            row.count(self._counts)
 
 
 @dataclass(eq=False, slots=True)
@@ -184,6 +186,8 @@ class _Run:
             if self._failures[actor.task] == ATTEMPTS:
                 raise fails_for_good(outcome, actor.task, why, self._hint)
             self._waiting.append(actor.task)
+        elif outcome == "done":
+            self._progress.commit()
 
     def _bury(self, actor: _Actor, error: RayActorError) -> None:
         """Give what a dead actor had to another one."""
@@ -210,6 +214,5 @@ class _Run:
                 counts = ray.get(reference)
             except RayActorError:
                 continue  # Its task's own reference tells.
-            asked[reference].counts.ok += counts.ok
-            asked[reference].counts.errors += counts.errors
+            asked[reference].counts += counts
             self._progress.advance(counts)

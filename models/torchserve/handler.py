@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from images import ImageError, decode
 from models.engine.loading import Checkpoint, load_engine
+from models.torchserve import busy
 from models.torchserve.tracing import Stages, from_environment
 from models.torchserve.wire import (
     CANNOT_LABEL,
@@ -49,12 +52,15 @@ class Handler:
         self._model = f"{checkpoint.card.name}@{checkpoint.card.version}"
         self._engine = load_engine(checkpoint, device=device)
         self.tracing = from_environment()
+        shared = os.environ.get(busy.FILE)
+        self._busy = busy.Busy(Path(shared)) if shared else None
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
         self._engine.run([np.zeros((*checkpoint.card.input_size, 3), np.uint8)])
 
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
         """One answer a call. data: what TorchServe collected, one call unless its batchSize was raised."""
-        return [self._answer(index, call["body"], context) for index, call in enumerate(data)]
+        with self._busy.at_a_call() if self._busy else nullcontext():
+            return [self._answer(index, call["body"], context) for index, call in enumerate(data)]
 
     def _answer(self, index: int, body: bytearray, context: Any) -> bytes:
         started = time.perf_counter()
@@ -65,23 +71,35 @@ class Handler:
             context.set_response_status(400, "Bad Request", index)
             return str(error).encode()
         try:
-            stages = Stages()
-            results = self._label(request, stages)
+            with self._traced(request) as stages:
+                results = self._label(request, stages)
         except torch.AcceleratorError as error:
             # Nothing runs on that device in this process any more: TorchServe starts another one.
+            if self.tracing:
+                self.tracing.stop()
             raise SystemExit(repr(error)) from error
         except Exception as error:
             self._log(request, started, "failed", exception=repr(error))
             context.set_response_status(CANNOT_LABEL, "Cannot Label", index)
             return repr(error).encode()
         self._log(request, started, "labelled")
-        if self.tracing:
-            self.tracing.add(request, self._model, stages)
         return pack_response(Response(results, time.perf_counter() - started, self._engine.network.kind))
 
     def read(self, photo: EncodedPhoto, max_pixels: int) -> NDArray[np.uint8]:
         """Pixels (H x W x 3, RGB) of what travelled. Raises ImageError."""
         return decode(bytes(photo.body), max_pixels=max_pixels)
+
+    @contextmanager
+    def _traced(self, request: Request) -> Iterator[Stages]:
+        stages = Stages()
+        try:
+            yield stages
+        except Exception:
+            stages.fail()
+            raise
+        finally:
+            if self.tracing:
+                self.tracing.add(request, self._model, stages)
 
     def _label(self, request: Request, stages: Stages) -> list[Labelled | Unreadable]:
         def read(photo: EncodedPhoto) -> NDArray[np.uint8] | Unreadable:
@@ -91,7 +109,7 @@ class Handler:
                 return Unreadable(type(error).__name__, str(error))
 
         photos = list(self._decoders.map(read, request.photos))
-        stages.end("decode")
+        stages.end()
         segmentations = iter(
             self._engine.run(
                 [photo for photo in photos if not isinstance(photo, Unreadable)],
@@ -99,7 +117,7 @@ class Handler:
                 long_side=request.long_side,
             )
         )
-        stages.end("engine")
+        stages.end()
         return [photo if isinstance(photo, Unreadable) else _labelled(next(segmentations)) for photo in photos]
 
     def _log(self, request: Request, started: float, message: str, **fields: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from typing import Literal
 
 from models.torchserve.wire import Request
 
@@ -10,18 +9,25 @@ ENDPOINT = "SEGSERVE_WORKER_OTLP_ENDPOINT"
 """Variable of the environment: base URL of a collector that takes OTLP over HTTP."""
 _EXPORT_SECONDS = 2
 
-Stage = Literal["decode", "engine"]
+STAGES = ("decode", "engine")
 
 
 class Stages:
-    """When the stages of a batch ended, one after the other."""
+    """When the stages of a batch ended, one after the other, and whether it failed in the last one of them."""
 
     def __init__(self) -> None:
         self.started = time.time_ns()
-        self.ended: list[tuple[Stage, int]] = []
+        self.ended: list[int] = []
+        self.failed = False
 
-    def end(self, stage: Stage) -> None:
-        self.ended.append((stage, time.time_ns()))
+    def end(self) -> None:
+        """Of the one that runs."""
+        self.ended.append(time.time_ns())
+
+    def fail(self) -> None:
+        """In the one that runs; or, where none does, in what follows them."""
+        self.failed = True
+        self.end()
 
 
 class WorkerTracing:
@@ -39,13 +45,14 @@ class WorkerTracing:
         self._tracer = self._provider.get_tracer("segserve")
 
     def add(self, request: Request, model: str, stages: Stages) -> None:
-        """For each photo of the batch a span below that of its request, with the batch's stages below it."""
+        """For each photo of the batch a span below the one that its context names, with the batch's stages below it."""
         from opentelemetry.context import Context
-        from opentelemetry.trace import SpanKind, set_span_in_context
+        from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         for photo in request.photos:
-            parent = TraceContextTextMapPropagator().extract({"traceparent": photo.traceparent}, context=Context())
+            carrier = {"traceparent": photo.traceparent, "tracestate": photo.tracestate}
+            parent = TraceContextTextMapPropagator().extract(carrier, context=Context())
             attributes = {"segserve.request_id": photo.request_id, "segserve.model": model}
             span = self._tracer.start_span(
                 "handler",
@@ -55,9 +62,11 @@ class WorkerTracing:
                 start_time=stages.started,
             )
             start = stages.started
-            for name, end in stages.ended:
+            for name, end in zip(STAGES, stages.ended, strict=False):
                 self._tracer.start_span(name, set_span_in_context(span), start_time=start).end(end)
                 start = end
+            if stages.failed:
+                span.set_status(StatusCode.ERROR)
             span.end()
 
     def stop(self) -> None:

@@ -28,11 +28,12 @@ class WireError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EncodedPhoto:
-    """A photo's own bytes. request_id and traceparent: of the request that it came with, for the worker's log."""
+    """A photo's own bytes. request_id: of its request. traceparent and tracestate: W3C trace context of this call."""
 
     body: bytes | memoryview
     request_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ class Response:
 def pack_request(request: Request) -> bytes:
     """The body of a call."""
     header = {
-        "photos": [{"request_id": photo.request_id, "traceparent": photo.traceparent} for photo in request.photos],
+        "photos": [
+            {"request_id": photo.request_id, "traceparent": photo.traceparent, "tracestate": photo.tracestate}
+            for photo in request.photos
+        ],
         "long_side": request.long_side,
         "confidence": request.confidence,
         "max_pixels": request.max_pixels,

@@ -38,7 +38,7 @@ async def show_model(name: str, request: Request) -> ModelVersions:
     pipeline: Pipeline = request.app.state.pipeline
     if not pipeline.backend.models:
         # Which there are, the first worker will tell.
-        pipeline.require_ready()
+        pipeline.lifecycle.require_service()
     return _versions(find_model(name, pipeline.backend.models).name, pipeline)
 
 

@@ -19,7 +19,7 @@ async def live() -> Status:
 async def ready(request: Request) -> Status:
     """200 once every model is loaded and warm, 503 before and while stopping."""
     pipeline: Pipeline = request.app.state.pipeline
-    pipeline.require_ready()
+    pipeline.lifecycle.require_ready()
     return Status(status="ready")
 
 

@@ -34,12 +34,8 @@ class ApiKeys:
         self._seen = self._changed()
         self._read()
 
-    @contextmanager
-    def admitted(self, headers: Headers) -> Iterator[str]:
-        """The name of the key in `Authorization: Bearer KEY` or `X-API-Key: KEY`, whose limits count this request.
-
-        Raises KeyMissing, KeyUnknown, KeyLimited.
-        """
+    def identify(self, headers: Headers) -> str:
+        """The name of the key in `Authorization: Bearer KEY` or `X-API-Key: KEY`. Raises KeyMissing, KeyUnknown."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         if not key:
@@ -49,9 +45,14 @@ class ApiKeys:
         name = self._names.get(hashlib.sha256(key.encode("latin-1")).digest())
         if name is None:
             raise KeyUnknown("This API key is not valid, or no longer: ask whoever runs the service for another.")
+        return name
+
+    @contextmanager
+    def admitted(self, name: str) -> Iterator[None]:
+        """One request of the key just identified, while the context lasts. Raises KeyLimited."""
         try:
             with self._allowances[name].taken():
-                yield name
+                yield
         except KeyLimited:
             self._on_limited(name)
             raise

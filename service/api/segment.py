@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import nullcontext
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -75,15 +74,18 @@ async def segment(request: Request) -> Response:
     """Label every pixel of a street photo."""
     pipeline: Pipeline = request.app.state.pipeline
     keys: ApiKeys | None = request.app.state.api_keys
-    with keys.admitted(request.headers) if keys else nullcontext("") as key:
-        request.scope["state"]["key"] = key
+    if keys is None:
+        return await _segment(request, pipeline)
+    # Before its limits are asked: the log names whom they refuse.
+    key = request.scope["state"]["key"] = keys.identify(request.headers)
+    with keys.admitted(key):
         return await _segment(request, pipeline)
 
 
 async def _segment(request: Request, pipeline: Pipeline) -> Response:
-    pipeline.require_ready()
+    pipeline.lifecycle.require_service()
     order = _order(request, pipeline)
-    pipeline.require_ready(order.model)
+    pipeline.lifecycle.require_service(order.model.id)
     state = request.scope["state"]
     state["model"] = order.model.id
     state["headers"] |= {"X-Model": order.model.id, "X-Label-Set": order.model.label_set}
@@ -94,11 +96,7 @@ async def _segment(request: Request, pipeline: Pipeline) -> Response:
         # Nobody reads this; its status goes into the log and the metrics.
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     server_timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in answer.timing.items())
-    headers = {"Server-Timing": server_timing}
-    if pipeline.draining:
-        # Or else the next photo on this connection may meet its end.
-        headers["Connection"] = "close"
-    return Response(answer.body, media_type=order.form.media_type, headers=headers)
+    return Response(answer.body, media_type=order.form.media_type, headers={"Server-Timing": server_timing})
 
 
 def _order(request: Request, pipeline: Pipeline) -> Order:
@@ -132,6 +130,7 @@ def _order(request: Request, pipeline: Pipeline) -> Order:
         seconds=timeout_ms / 1000,
         request_id=state["request_id"],
         traceparent=trace.traceparent if trace else request.headers.get("traceparent", ""),
+        tracestate=trace.tracestate if trace else ",".join(request.headers.getlist("tracestate")),
         trace=trace,
     )
 

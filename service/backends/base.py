@@ -18,6 +18,7 @@ class EncodedPhoto:
     body: bytes
     request_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
 
 
 class DeviceLost(Exception):

@@ -66,7 +66,7 @@ class Admission:
         """
         now = self._clock()
         deadline = now + within
-        waiting = [t for t in self._tickets if not t.dispatched]
+        waiting = [t for t in self._tickets if t.dispatched is None]
         decode = self._latencies.predict("decode", None, pixels)
         decoded = now + decode + sum(t.decode_seconds for t in waiting) / self._codec_threads
         free = max(now, self._busy_until(key.model)) + self._work_ahead(key, priority, deadline, waiting, now)

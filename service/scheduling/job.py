@@ -26,7 +26,8 @@ class Ticket:
     latest: float
     """When a device must have it, or its answer will miss the deadline."""
     release: Callable[["Ticket"], None]
-    dispatched: bool = False
+    dispatched: float | None = None
+    """When a device got it."""
 
     def rank(self, now: float) -> Priority:
         """Its class, or the one above once half of its time is gone, so that nobody is overtaken for ever."""

@@ -102,7 +102,7 @@ class Scheduler:
             suspect = jobs[0].retried
             self._occupancy.take(device, self._predict(device, jobs[0].ticket.key, len(jobs)), alone=suspect)
             for job in jobs:
-                job.ticket.dispatched = True
+                job.ticket.dispatched = now
                 self.guard.observe(now, now - job.ticket.start)
             task = asyncio.get_running_loop().create_task(self._run(device, jobs))
             self._running[task] = jobs

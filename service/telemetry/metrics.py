@@ -8,6 +8,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from service.backends.base import ModelInfo
+from service.scheduling.priority import Priority
 
 # Series beside each counter and histogram that only tell when it was made.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -120,11 +121,25 @@ class Metrics:
             registry=registry,
         )
 
-        # Series that begin with their first event hide it from rate().
+        # Series that begin with their first event hide it from rate(): these are those that alerts and scaling look at.
         for reason in ("deadline", "memory"):
             self.refused.labels(reason)
         for reason in ("cancelled", "expired", "failed"):
             self.dropped.labels(reason)
+        for route in ("/segment", "/models/{name}"):
+            self.requests.labels(route, "", 503)
+
+    def _begin(self, model: str) -> None:
+        """The same of a model, once it is known."""
+        for status in (200, 500, 503, 504):
+            self.requests.labels("/segment", model, status)
+        for outcome in ("admitted", "refused"):
+            self.demand.labels(model, outcome)
+        for priority in Priority:
+            self.admitted.labels(model, priority.name.lower())
+            self.answer_seconds.labels(model, priority.name.lower())
+        self.stage_seconds.labels("queue", model)
+        self.prediction_ratio.labels(model)
 
     def render(self, models: Sequence[ModelInfo], accept: str = "") -> tuple[bytes, str]:
         """All metrics and their media type: OpenMetrics, which has exemplars, where `accept` names it, or text.
@@ -133,6 +148,7 @@ class Metrics:
         """
         self.model_info.clear()
         for model in models:
+            self._begin(model.id)
             self.model_info.labels(model.id, model.label_set, model.engine, model.sha256, model.licence).set(1)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type

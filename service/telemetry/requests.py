@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,8 +28,9 @@ class RequestTelemetry:
     with whatever answer follows, errors included.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None) -> None:
-        self.app, self.metrics, self.tracing = app, metrics, tracing
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None, leaving: Callable[[], bool]) -> None:
+        """leaving: whether every answer is to close its connection, so that the next request finds another instance."""
+        self.app, self.metrics, self.tracing, self.leaving = app, metrics, tracing, leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,7 +68,7 @@ class RequestTelemetry:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message).update(state["headers"])
-                if body_awaits_consent:
+                if body_awaits_consent or self.leaving():
                     MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 

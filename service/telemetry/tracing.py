@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
+    from service.telemetry.span_ids import SpanIds
+
 # Ending the process must not wait for a collector that is away.
 _EXPORT_SECONDS = 2
 
@@ -24,8 +26,10 @@ class TracingNotInstalled(ValueError):
 class Trace:
     """The span of one request."""
 
-    def __init__(self, tracer: "Tracer", span: "Span") -> None:
-        self._tracer, self._span = tracer, span
+    def __init__(self, tracer: "Tracer", span: "Span", ids: "SpanIds") -> None:
+        self._tracer, self._span, self._ids = tracer, span, ids
+        # Whoever infers elsewhere is told below which span, before it is known when that began.
+        self._infer_id = ids.generate_span_id()
 
     @property
     def trace_id(self) -> str:
@@ -33,9 +37,14 @@ class Trace:
 
     @property
     def traceparent(self) -> str:
-        """W3C trace context for whoever works on this request elsewhere."""
+        """W3C trace context for whoever infers elsewhere: of the stage `infer`."""
         context = self._span.get_span_context()
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        return f"00-{context.trace_id:032x}-{self._infer_id:016x}-{context.trace_flags:02x}"
+
+    @property
+    def tracestate(self) -> str:
+        """What other tracers on the way of the request have noted."""
+        return self._span.get_span_context().trace_state.to_header()
 
     @property
     def exemplar(self) -> dict[str, str] | None:
@@ -48,6 +57,8 @@ class Trace:
 
         start = time.time_ns() - round(sum(timing.values()) * 1e9)
         for name, seconds in timing.items():
+            if name == "infer":
+                self._ids.keep(self._infer_id)
             span = self._tracer.start_span(name, context=set_span_in_context(self._span), start_time=start)
             start += round(seconds * 1e9)
             span.end(start)
@@ -72,12 +83,15 @@ class Tracing:
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+            from service.telemetry.span_ids import SpanIds
         except ModuleNotFoundError as error:
             raise TracingNotInstalled(
                 f"an OTLP endpoint is set, but there is no {error.name}: pip install 'segserve[tracing]'"
             ) from error
+        self._ids = SpanIds()
         service = os.environ.get("OTEL_SERVICE_NAME", "segserve")
-        self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
+        self._provider = TracerProvider(resource=Resource.create({"service.name": service}), id_generator=self._ids)
         exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_SECONDS)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("segserve")
@@ -92,7 +106,7 @@ class Tracing:
         parent = TraceContextTextMapPropagator().extract(headers, context=Context())
         span = self._tracer.start_span(name, context=parent, kind=SpanKind.SERVER)
         try:
-            yield Trace(self._tracer, span)
+            yield Trace(self._tracer, span, self._ids)
         finally:
             span.end()
 

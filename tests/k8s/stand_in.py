@@ -1,29 +1,33 @@
-"""Families that this machine's own processes cannot show: those of a GPU, and those of a batch job that goes on."""
+"""What the dashboard's queries need and no machine of the tests has: a GPU, and a batch job that goes on and on."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import httpx
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
+
+from labeling.counts import Counts
+from labeling.job import Job
+from labeling.metrics import JobMetrics
+from tests.labeling.brightness import LABELS
+from tests.worker.fake_nvml import FakeNvml, Gpu
+from worker.gpu_metrics import GpuMetrics
 
 
 def stand_in() -> CollectorRegistry:
-    """Named and labelled as a worker with one GPU and `segserve label --metrics-port` have them."""
+    """The metrics of a worker with one GPU and of a job under way, by what makes them there."""
     registry = CollectorRegistry()
-    gpu: dict[str, float] = {
-        "segserve_worker_gpu_utilisation_ratio": 0.8,
-        "segserve_worker_gpu_memory_used_bytes": 6e9,
-        "segserve_worker_gpu_memory_total_bytes": 24e9,
-        "segserve_worker_gpu_temperature_celsius": 71,
-    }
-    for name, value in gpu.items():
-        Gauge(name, "Of a GPU.", ("gpu",), registry=registry).labels("0").set(value)
-    photos = Counter("segserve_label_photos", "Photos that are done.", ("status", "error_code"), registry=registry)
-    photos.labels("ok", "").inc(1000)
-    photos.labels("failed", "damaged-image").inc(3)
-    shards = Gauge("segserve_label_shards", "Shards, by state.", ("state",), registry=registry)
-    for state, count in {"done": 4, "running": 2, "waiting": 10}.items():
-        shards.labels(state).set(count)
+    with patch.dict(sys.modules, {"pynvml": FakeNvml([Gpu("GPU-one")])}):
+        registry.register(GpuMetrics())
+    job = JobMetrics(Job("key", "photos", "manifest/key", rows=16_000, shard_rows=1000, labels=LABELS), "local")
+    job.begin(photos=16_000, shards=16, committed=3)
+    counts = Counts()
+    for code in (None, None, None, "damaged-image"):
+        counts.add(code)
+    job.add(counts)
+    registry.register(job)
     return registry
 
 

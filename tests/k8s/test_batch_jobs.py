@@ -88,6 +88,8 @@ def test_the_indexed_job_calls_the_command_as_it_is() -> None:
     parameters = label.make_context("label", arguments).params
     assert parameters["index"] == 3
     assert parameters["index_count"] == spec["completions"] >= spec["parallelism"]
+    (port,) = container["ports"]
+    assert port == {"name": "metrics", "containerPort": parameters["metrics_port"]}
     # One worker a core that the container asked for.
     assert parameters["workers"] is None
     (threads,) = [variable for variable in container["env"] if variable["name"] == "OMP_NUM_THREADS"]

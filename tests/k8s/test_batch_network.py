@@ -36,10 +36,18 @@ def test_no_rule_is_a_wildcard(name: str) -> None:
 
 
 @both
-def test_nobody_but_the_job_reaches_its_workers(name: str) -> None:
+def test_only_the_job_reaches_its_workers_and_prometheus_their_metrics(name: str) -> None:
     for template in templates(name):
         about = policies(name, template["metadata"]["labels"])
-        assert [rule["from"] for spec in about for rule in spec.get("ingress", [])] == [[OWN]]
+        own, watching = (rule for spec in about for rule in spec.get("ingress", []))
+        assert own["from"] == [OWN]
+        assert watching["from"] == [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+            }
+        ]
+        assert watching["ports"] == [{"port": "metrics", "protocol": "TCP"}]
 
 
 @both

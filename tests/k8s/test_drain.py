@@ -42,24 +42,18 @@ class Service:
             async with httpx.AsyncClient(base_url=self.pick(), timeout=PATIENCE) as client:
                 await self._ask(client)
 
-    async def ask_over_one_connection(self) -> None:
-        """As a caller that keeps it until it is closed. One that is told to go elsewhere does."""
+    async def ask_over_one_connection(self, pause: float) -> None:
+        """As a caller that keeps it, and waits between photos, until it is told to go elsewhere."""
         while not self.over:
             async with httpx.AsyncClient(base_url=self.pick(), timeout=PATIENCE) as client:
-                stay = await self._ask(client)
-                while stay and not self.over:
-                    try:
-                        stay = await self._ask(client)
-                    except httpx.ConnectError:
-                        # It was closed between two requests. The Service's address would have led to another pod.
-                        break
+                while await self._ask(client) and not self.over:  # noqa: ASYNC110 (it is the pace of this caller)
+                    await asyncio.sleep(pause)
 
     async def _ask(self, client: httpx.AsyncClient) -> bool:
-        """Whether the connection stays open."""
+        """Whether the connection stays open. Raises httpx.TransportError where it was reset or refused."""
         answer = await client.post("/segment?output=labels", content=PHOTO)
-        stay: bool = answer.headers.get("connection") != "close"
-        assert answer.status_code == 200 or not stay
         self.outcomes[answer.status_code] += 1
+        stay: bool = answer.headers.get("connection") != "close"
         return stay
 
 
@@ -95,18 +89,17 @@ async def test_a_deleted_pod_loses_nothing(gateways: list[ServerProcess]) -> Non
     leaving, _ = gateways
     service = Service(list(gateways))
     async with asyncio.TaskGroup() as asking:
-        for _ in range(CLIENTS // 2):
+        for number in range(CLIENTS // 2):
             asking.create_task(service.ask_with_new_connections())
-            asking.create_task(service.ask_over_one_connection())
+            # Some are seldom heard of.
+            asking.create_task(service.ask_over_one_connection(pause=number))
         await asyncio.sleep(1)
         lived_on = await delete(leaving, service, pause, grace)
         await asyncio.sleep(1)
         service.over = True
     assert pause < lived_on < grace
-    # Nobody met a reset or a refused connection. Connections that outlived the endpoint are told 503, once each.
-    assert service.outcomes.keys() <= {200, 503}
+    # Nobody met a reset, a refused connection or a 503, those neither whose connections outlived the endpoint.
+    assert service.outcomes.keys() == {200}
     assert service.outcomes[200] > 30
-    assert service.outcomes[503] <= CLIENTS // 2
     answered = [line["status"] for server in gateways for line in server.log() if "POST /segment" in line["message"]]
-    assert answered.count(200) == service.outcomes[200]
-    assert answered.count(503) == service.outcomes[503]
+    assert answered == [200] * service.outcomes[200]

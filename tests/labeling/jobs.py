@@ -3,7 +3,7 @@
 import asyncio
 import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from labeling.labeler import Labeler
 from labeling.photos import PhotoReader
 from labeling.plan import plan
 from labeling.progress import Progress
-from labeling.shard import Unit, label_shard
+from labeling.shard import Report, Unit, label_shard
 from labeling.store import Store, open_store
 from labeling.worker import Task, WorkerSettings
 from tests.labeling.brightness import LABELS, BrightnessLabeler
@@ -27,9 +27,7 @@ def planned(source: object, out: object, *, shard_rows: int = 4, labels: Labels 
     return plan(store, str(source), labels, shard_rows), store
 
 
-def label_unit(
-    job: Job, store: Store, unit: Unit, labeler: Labeler | None = None, report: Callable[[str | None], None] = print
-) -> bool:
+def label_unit(job: Job, store: Store, unit: Unit, labeler: Labeler | None = None, report: Report = print) -> bool:
     async def run() -> bool:
         reader = PhotoReader()
         try:

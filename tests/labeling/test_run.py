@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from labeling import status
+from labeling.counts import Counts
 from labeling.errors import JobError
-from labeling.progress import JUDGED_AFTER, Counts, Progress
+from labeling.progress import JUDGED_AFTER, Progress
 from labeling.run import SUCCESS, export, finish, label, retry_failed
 from labeling.shard import Unit
 from labeling.store import Store

@@ -13,6 +13,7 @@ from labeling import status
 from labeling.in_progress import InProgress
 from labeling.photos import PhotoReader
 from labeling.shard import Unit, label_shard
+from labeling.status import Row
 from labeling.store import Store, open_store
 from tests.labeling.brightness import BrightnessLabeler
 from tests.labeling.drawings import draw
@@ -25,9 +26,9 @@ FIRST = Unit(0)
 
 def test_a_shard_becomes_a_tar_and_a_table(photos: Path, anywhere: str) -> None:
     job, store = planned(photos, anywhere)
-    reported: list[str | None] = []
+    reported: list[Row] = []
     assert label_unit(job, store, FIRST, report=reported.append)
-    assert reported == ["damaged-image", None, None, None]
+    assert [row.error_code for row in reported] == ["damaged-image", None, None, None]
     cut, *good = status.read(store, 0, 0).to_pylist()
     assert (cut["image_id"], cut["status"], cut["error_code"]) == ("cut.jpg", "error", "damaged-image")
     assert "send the whole file" in cut["message"]

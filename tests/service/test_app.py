@@ -63,7 +63,7 @@ async def test_a_stopped_service_is_not_ready_and_has_freed_its_devices(backend:
     assert served.metric("segserve_ready") == 0
     assert not backend.devices
     with pytest.raises(NotReady):
-        served.pipeline.require_ready()
+        served.pipeline.lifecycle.require_ready()
 
 
 async def test_says_at_start_what_the_weights_may_be_used_for(

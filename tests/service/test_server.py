@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.server import KEEP_ALIVE_SECONDS
 from tests import photos
+from tests.service.connection import connection
 from tests.service.gateway import PATIENCE, eventually
 from tests.service.problems import problem_of
 from tests.service.server_process import ServerProcess, server_process
@@ -47,34 +49,59 @@ async def admitted(opened: httpx.AsyncClient, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def draining(server: ServerProcess) -> None:
-    await eventually(lambda: any("draining" in line["message"] for line in server.log()))
+async def logged(server: ServerProcess, word: str) -> None:
+    await eventually(lambda: any(word in line["message"] for line in server.log()))
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_what_was_accepted_is_answered_and_what_comes_is_refused(start: Start, number: signal.Signals) -> None:
-    server = start(0.15, 20)
+async def test_what_was_accepted_is_answered_and_what_comes_is_served_for_a_while_and_then_refused(
+    start: Start, number: signal.Signals
+) -> None:
+    server = start(0.5, 20)
     async with client(server) as opened:
-        accepted = [ask(opened) for _ in range(60)]
-        await admitted(opened, 60)
+        accepted = [ask(opened) for _ in range(56)]
+        await admitted(opened, 56)
         began = time.monotonic()
         server.send(number)
-        await draining(server)
-        ready = await opened.get("/readyz")
-        problem_of(ready, 503, "not-ready")
+        await logged(server, "leaving")
+        problem_of(await opened.get("/readyz"), 503, "not-ready")
+        accepted += [ask(opened) for _ in range(4)]
+        await admitted(opened, 60)
+        assert time.monotonic() - began < KEEP_ALIVE_SECONDS
+        await logged(server, "draining")
+        assert time.monotonic() - began >= KEEP_ALIVE_SECONDS
+        problem_of(await opened.get("/readyz"), 503, "not-ready")
         refused = await asyncio.gather(*(ask(opened) for _ in range(10)))
         for answer in refused:
             assert "shutting down" in problem_of(answer, 503, "not-ready")["detail"]
             assert int(answer.headers["retry-after"]) >= 5
             assert answer.headers["connection"] == "close"
-        assert (await opened.get("/livez")).status_code == 200
+        alive = await opened.get("/livez")
+        assert alive.status_code == 200
         answers = await asyncio.gather(*accepted)
         assert [answer.status_code for answer in answers] == [200] * 60
-        # The next photo of this client must find another instance.
-        assert answers[-1].headers["connection"] == "close"
+        # The next request of this client must find another instance.
+        assert alive.headers["connection"] == answers[-1].headers["connection"] == "close"
     assert server.wait() == 0
     # Fifteen batches.
-    assert 1 < time.monotonic() - began < 20
+    assert 7 < time.monotonic() - began < 20
+
+
+async def test_a_connection_that_is_kept_is_told_to_go_elsewhere_with_an_answer(start: Start) -> None:
+    server = start(0, 20)
+    async with connection(server.url) as kept:
+        for _ in range(2):
+            await kept.post(PHOTO)
+            assert (await kept.reply()).headers.get("connection") != "close"
+        server.send(signal.SIGTERM)
+        await logged(server, "leaving")
+        await asyncio.sleep(KEEP_ALIVE_SECONDS / 2)
+        await kept.post(PHOTO)
+        reply = await kept.reply()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert await kept.closed()
+    # Nobody is left to wait for.
+    assert server.wait(KEEP_ALIVE_SECONDS / 2) == 0
 
 
 async def test_under_load_no_answer_is_lost(start: Start) -> None:
@@ -138,7 +165,7 @@ async def test_a_second_signal_ends_the_process_at_once(start: Start, number: si
         lost = ask(opened)
         await admitted(opened, 1)
         server.send(signal.SIGTERM)
-        await draining(server)
+        await logged(server, "leaving")
         assert server.running()
         server.send(number)
         assert server.wait(10) == -number

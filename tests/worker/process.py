@@ -55,6 +55,17 @@ class WorkerProcess:
         """Every process but the supervisor's own."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def listening(self) -> set[tuple[str, int]]:
+        """Addresses and ports at which any of its processes can be reached, the supervisor's own too."""
+        family = [psutil.Process(self.process.pid), *self.family()]
+        sockets = [socket for member in family for socket in member.net_connections("inet")]
+        # Java listens by IPv6, to IPv4 as well.
+        return {
+            (socket.laddr.ip.removeprefix("::ffff:"), socket.laddr.port)
+            for socket in sockets
+            if socket.status == psutil.CONN_LISTEN
+        }
+
     def java(self) -> psutil.Process:
         [java] = [member for member in self.family() if member.name() == "java"]
         return java
@@ -80,13 +91,28 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 @contextmanager
 def worker_process(
-    model_dir: Path, log: Path, *, stall_s: int = round(2 * STOP_SECONDS), output: IO[Any] | None = None
+    model_dir: Path,
+    log: Path,
+    *,
+    host: str = "127.0.0.1",
+    stall_s: int = round(2 * STOP_SECONDS),
+    drain_s: int = 3,
+    otlp_endpoint: str | None = None,
+    output: IO[Any] | None = None,
 ) -> Iterator[WorkerProcess]:
     """One that is ready. output: where its log goes in place of the file `log`."""
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")}
     environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    settings = WorkerSettings(port=port, inference_port=0, model_dir=model_dir, stall_s=stall_s, drain_s=3)
+    settings = WorkerSettings(
+        host=host,
+        port=port,
+        inference_port=0,
+        model_dir=model_dir,
+        stall_s=stall_s,
+        drain_s=drain_s,
+        otlp_endpoint=otlp_endpoint,
+    )
     command = [sys.executable, "-m", "tests.worker.faulty_worker", settings.model_dump_json()]
     with log.open("wb") as file:
         process = subprocess.Popen(

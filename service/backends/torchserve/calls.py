@@ -27,7 +27,7 @@ class CannotLabel(Exception):
 
 def pack(key: BatchKey, photos: Sequence[Photo], max_pixels: int) -> bytes:
     """The body of a call."""
-    encoded = [EncodedPhoto(photo.body, photo.request_id, photo.traceparent) for photo in photos]
+    encoded = [EncodedPhoto(p.body, p.request_id, p.traceparent, p.tracestate) for p in photos]
     return pack_request(Request(encoded, key.long_side, key.confidence, max_pixels))
 
 

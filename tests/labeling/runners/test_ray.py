@@ -125,12 +125,14 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(cluster: Cluster, tmp
     with serving(seconds=0.1) as (url, _):
         service = ("--model", "fake", "--endpoint", url, "--shard-rows", 4)
         finish(log, photos, "--out", tmp_path / "undisturbed", *service)
+        port = _free_port()
         arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", cluster.address)
-        with label_process(log, *arguments, **TOKEN) as process:
+        with label_process(log, *arguments, "--metrics-port", port, **TOKEN) as process:
             _until_committed(out, 3, process, log)
             _until(lambda: len(cluster.workers()) == 2, process, log)
             cluster.workers()[0].kill()
             _until_committed(out, 8, process, log)
+            _until(lambda: _shown_as_committed(port) >= 8, process, log)
             cluster.kill_second_node()
             assert process.wait(PATIENCE * 5) == 0, log.read_text()
     assert "another one takes over" in log.read_text()
@@ -194,6 +196,12 @@ def test_a_head_has_the_dashboard_through_which_kuberay_starts_jobs(tmp_path: Pa
             assert (jobs.status_code, jobs.json()) == (200, [])
         finally:
             _kill([process])
+
+
+def _shown_as_committed(port: int) -> float:
+    """Shards, by the metrics of the process that runs the job."""
+    metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE, trust_env=False).text
+    return float(metrics.split('segserve_label_shards{state="committed"} ')[1].split()[0])
 
 
 def _until_committed(out: Path, shards: int, process: subprocess.Popen[bytes], log: Path) -> None:

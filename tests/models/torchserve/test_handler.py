@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from models.torchserve.wire import (
 )
 from tests import photos
 from tests.service.telemetry.collector import collector
+
+AN_ILLEGAL_ACCESS = torch.AcceleratorError("an illegal memory access")
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +128,7 @@ def test_a_broken_device_ends_the_process(
     handler: Handler, checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise torch.AcceleratorError("an illegal memory access")
+        raise AN_ILLEGAL_ACCESS
 
     monkeypatch.setattr(Engine, "run", fail)
     with pytest.raises(SystemExit):
@@ -147,7 +150,7 @@ def test_a_photos_trace_goes_on_in_the_worker_and_its_engine(
 ) -> None:
     trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     body = photos.png(photos.street(40, 50))
-    traced = EncodedPhoto(body, "id-0", f"00-{trace}-{parent}-01")
+    traced = EncodedPhoto(body, "id-0", f"00-{trace}-{parent}-01", "vendor=1")
     kept_by_nobody = EncodedPhoto(body, "id-1", f"00-{trace}-{parent}-00")
     batch = bytearray(pack_request(Request([traced, kept_by_nobody], 160, False, 10**6)))
     with collector() as traces:
@@ -159,6 +162,8 @@ def test_a_photos_trace_goes_on_in_the_worker_and_its_engine(
         handler.tracing.stop()
     (handled,) = traces.named("handler")
     assert (handled.trace_id, handled.parent, handled.service) == (trace, parent, "segserve-worker")
+    assert handled.state == "vendor=1"
+    assert not handled.failed
     assert handled.attributes == {
         "segserve.request_id": "id-0",
         "segserve.model": "tiny@1",
@@ -167,6 +172,30 @@ def test_a_photos_trace_goes_on_in_the_worker_and_its_engine(
     (decoded,), (ran,) = traces.named("decode"), traces.named("engine")
     assert decoded.parent == ran.parent == handled.span_id
     assert handled.start_ns == decoded.start_ns <= decoded.end_ns == ran.start_ns <= ran.end_ns <= handled.end_ns
+
+
+@pytest.mark.parametrize(
+    ("failure", "end"), [(RuntimeError("out of paint"), nullcontext()), (AN_ILLEGAL_ACCESS, pytest.raises(SystemExit))]
+)
+def test_a_call_that_fails_is_in_the_trace_up_to_where_it_failed(
+    checkpoint_dir: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, end: AbstractContextManager[object]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    with collector() as traces:
+        monkeypatch.setenv(ENDPOINT, traces.url)
+        handler = Handler()
+        handler.initialize(Context(checkpoint_dir))
+        monkeypatch.setattr(Engine, "run", fail)
+        with end:
+            handler.handle([request(photos.png(photos.street(40, 50)))], Context(checkpoint_dir))
+        assert handler.tracing is not None
+        handler.tracing.stop()
+    (handled,), (decoded,), (ran,) = (traces.named(name) for name in ("handler", "decode", "engine"))
+    assert handled.failed
+    assert decoded.parent == ran.parent == handled.span_id
+    assert decoded.end_ns == ran.start_ns <= ran.end_ns <= handled.end_ns
 
 
 def test_without_being_asked_a_worker_keeps_no_trace(handler: Handler) -> None:

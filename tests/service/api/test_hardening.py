@@ -1,8 +1,13 @@
+from collections.abc import Iterator, Mapping
+
+import httpx
 import pytest
 
 from tests import photos
+from tests.service.connection import connection
 from tests.service.fakes import FakeBackend
-from tests.service.gateway import Gateway, gateway
+from tests.service.gateway import PATIENCE, Gateway, gateway
+from tests.service.server_process import ServerProcess, server_process
 
 PHOTO = photos.png(photos.street(8, 8))
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
@@ -38,14 +43,33 @@ async def test_the_documentation_may_load_its_page_and_nothing_else(served: Gate
     assert (await served.client.get("/redoc")).status_code == 404
 
 
-@pytest.mark.parametrize("path", [*ADDRESSES, "/docs"])
-async def test_no_answer_tells_what_it_runs_on(served: Gateway, path: str) -> None:
-    response = await served.client.get(path)
-    assert not {"server", "x-powered-by", "via"} & response.headers.keys()
-    told = (response.text + str(response.headers)).lower()
-    for name in ("python/", "uvicorn", "starlette", "fastapi/", "cpython", "traceback", "site-packages"):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A process, for what comes in front of the application answers too."""
+    arguments = ["-m", "tests.service.slow_server", "--seconds", 0, "--drain-s", 1]
+    with server_process(arguments, tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
+
+
+def expect_nothing_told(headers: Mapping[str, str], body: str) -> None:
+    assert not {"server", "x-powered-by", "via"} & headers.keys()
+    told = (body + str(headers)).lower()
+    for name in ("python/", "uvicorn", "starlette", "fastapi/", "cpython", "traceback", "site-packages", "python_info"):
         assert name not in told
-    assert "python_info" not in told
+
+
+@pytest.mark.parametrize("path", [*ADDRESSES, "/docs"])
+def test_no_answer_tells_what_it_runs_on(server: ServerProcess, path: str) -> None:
+    response = httpx.get(server.url.join(path), timeout=PATIENCE)
+    expect_nothing_told(response.headers, response.text)
+
+
+async def test_what_is_no_http_is_told_nothing_either(server: ServerProcess) -> None:
+    async with connection(server.url) as opened:
+        await opened.send(b"EHLO segserve\r\n\r\n")
+        reply = await opened.reply()
+    assert reply.status == 400
+    expect_nothing_told(reply.headers, reply.body.decode())
 
 
 async def test_the_contract_has_a_version_and_the_release_is_not_told(served: Gateway) -> None:

@@ -69,7 +69,7 @@ async def test_metrics(served: Gateway) -> None:
     assert found["segserve_latency_prediction_ratio_count"][labels(model="fake@2")] == 1
     assert found["segserve_latency_prediction_ratio_sum"][labels(model="fake@2")] > 0
     assert found["segserve_capacity_pixels_per_second"][labels(model="fake@2")] > 0
-    assert found["segserve_demand_pixels_total"] == {labels(model="fake@2", outcome="admitted"): 32 * 32}
+    assert found["segserve_demand_pixels_total"][labels(model="fake@2", outcome="admitted")] == 32 * 32
     assert found["segserve_queue_photos"] == found["segserve_queue_pixels"] == {(): 0}
     assert found["segserve_memory_reserved_bytes"] == {(): 0}
     assert found["segserve_requests_in_flight"] == {(): 1}, "the request for these metrics"
@@ -78,6 +78,25 @@ async def test_metrics(served: Gateway) -> None:
         labels(model=f"fake@{version}", sha256=f"{version:064x}", **info): 1 for version in (1, 2)
     }
     assert found["process_resident_memory_bytes"][()] > 0
+
+
+async def test_what_alerts_and_scaling_look_at_is_zero_before_the_first_photo_of_a_model(served: Gateway) -> None:
+    found = await samples(served)
+    for model in ("fake@1", "fake@2"):
+        for status in ("200", "500", "503", "504"):
+            assert found["segserve_requests_total"][labels(route="/segment", model=model, status=status)] == 0
+        for outcome in ("admitted", "refused"):
+            assert found["segserve_demand_pixels_total"][labels(model=model, outcome=outcome)] == 0
+        for priority in ("interactive", "normal", "batch"):
+            assert found["segserve_admitted_total"][labels(model=model, priority=priority)] == 0
+            assert found["segserve_answer_seconds_count"][labels(model=model, priority=priority)] == 0
+        assert found["segserve_stage_seconds_count"][labels(stage="queue", model=model)] == 0
+        assert found["segserve_latency_prediction_ratio_count"][labels(model=model)] == 0
+    # Whoever wakes a service that scales to zero.
+    for route in ("/segment", "/models/{name}"):
+        assert found["segserve_requests_total"][labels(route=route, model="", status="503")] == 0
+    for name, reasons in (("refused", ("deadline", "memory")), ("dropped", ("cancelled", "expired", "failed"))):
+        assert found[f"segserve_{name}_total"] == {labels(reason=reason): 0 for reason in reasons}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])

@@ -21,6 +21,8 @@ class Span:
     start_ns: int
     end_ns: int
     failed: bool
+    state: str
+    """What other tracers have noted."""
     attributes: dict[str, str | int]
 
     @property
@@ -78,5 +80,6 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
                     start_ns=span.start_time_unix_nano,
                     end_ns=span.end_time_unix_nano,
                     failed=span.status.code == 2,
+                    state=span.trace_state,
                     attributes={a.key: a.value.string_value or a.value.int_value for a in span.attributes},
                 )

@@ -70,6 +70,18 @@ async def test_the_line_says_who_asked_for_how_much_and_nothing_of_the_photo_or_
     assert str(PHOTO[:8])[2:-1] not in told
 
 
+async def test_the_line_of_a_request_over_its_keys_limit_names_the_key(
+    backend: FakeBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key_file = tmp_path / "keys"
+    key_file.write_text(f"{hashlib.sha256(b'sesame').hexdigest()} name=cameras rate=0.001\n")
+    caplog.set_level(logging.INFO, "segserve.request")
+    async with gateway(backend, api_key_file=key_file) as served:
+        for _ in range(2):
+            await served.client.post("/segment", content=PHOTO, headers={"X-API-Key": "sesame"})
+    assert [(vars(line)["status"], vars(line)["key"]) for line in lines(caplog)] == [(200, "cameras"), (429, "cameras")]
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_probes_are_logged_for_debugging_alone(
     served: Gateway, caplog: pytest.LogCaptureFixture, path: str

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import re
 import socket
@@ -12,12 +13,17 @@ import pytest
 from tests import photos
 from tests.cli.blocked import segserve
 from tests.service.fakes import FakeBackend, FakeDevice
-from tests.service.gateway import gateway
-from tests.service.telemetry.collector import Collector, collector
+from tests.service.gateway import eventually, gateway
+from tests.service.telemetry.collector import Collector, Span, collector
 
 PHOTO = photos.png(photos.street(8, 8))
 TRACE_ID, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 STAGES = ["decode", "queue", "infer", "encode"]
+
+
+def stages_of(request: Span, traces: Collector) -> list[Span]:
+    """The spans below it, in their order."""
+    return sorted((span for span in traces.spans if span.parent == request.span_id), key=lambda span: span.start_ns)
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ async def test_it_goes_on_with_the_callers_trace(backend: FakeBackend, traces: C
     async with gateway(backend, otlp_endpoint=traces.url) as served:
         await served.client.post("/segment", content=PHOTO, headers=headers)
     (request,) = traces.named("POST /segment")
-    assert (request.trace_id, request.parent) == (TRACE_ID, PARENT)
+    assert (request.trace_id, request.parent, request.state) == (TRACE_ID, PARENT, "vendor=1")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,31 @@ async def test_what_fails_is_marked_and_what_is_refused_is_not(
         (500, True),
         (400, False),
     ]
+
+
+async def test_what_fails_shows_the_stages_up_to_where_it_failed(
+    backend: FakeBackend, device: FakeDevice, traces: Collector
+) -> None:
+    device.fails_on = lambda photo: bool(photo.any())
+    async with gateway(backend, otlp_endpoint=traces.url) as served:
+        assert (await served.segment(PHOTO)).status_code == 500
+    (request,) = traces.named("POST /segment")
+    assert [span.name for span in stages_of(request, traces)] == ["decode", "queue", "infer"]
+
+
+async def test_what_is_late_shows_where_it_was(backend: FakeBackend, device: FakeDevice, traces: Collector) -> None:
+    async with gateway(backend, otlp_endpoint=traces.url) as served:
+        device.gate.clear()
+        running = asyncio.create_task(served.segment(PHOTO, timeout_ms=1000))
+        await eventually(lambda: device.running == 1)
+        queued = asyncio.create_task(served.segment(PHOTO, timeout_ms=900))
+        assert [(await answer).status_code for answer in (running, queued)] == [504, 504]
+        device.gate.set()
+    waited, inferred = sorted((stages_of(request, traces) for request in traces.named("POST /segment")), key=len)
+    assert [span.name for span in waited] == ["decode", "queue"]
+    assert [span.name for span in inferred] == ["decode", "queue", "infer"]
+    assert waited[1].seconds > 0.4
+    assert inferred[2].seconds > 0.4
 
 
 async def test_probes_leave_no_trace(backend: FakeBackend, traces: Collector) -> None:

@@ -11,17 +11,27 @@ import pytest
 from service.backends.torchserve.backend import TorchServeBackend
 from service.settings import Settings
 from tests.service.gateway import Gateway, gateway
+from tests.service.telemetry.collector import Collector, collector
 from tests.worker.process import WorkerProcess, worker_process
 
 StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 
 @pytest.fixture(scope="session")
-def worker(checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    """It serves tiny@1."""
+def traces() -> Iterator[Collector]:
+    """What the worker sends its spans to."""
+    with collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def worker(
+    checkpoint_dir: Path, tmp_path_factory: pytest.TempPathFactory, traces: Collector
+) -> Iterator[WorkerProcess]:
+    """It serves tiny@1, to every interface, as in a container."""
     folder = tmp_path_factory.mktemp("worker")
     shutil.copytree(checkpoint_dir, folder / "models")
-    with worker_process(folder / "models", folder / "worker.log") as running:
+    with worker_process(folder / "models", folder / "worker.log", host="0.0.0.0", otlp_endpoint=traces.url) as running:
         yield running
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from models.weights.checkpoint import save
 from models.zoo.registry import build
 from tests import photos
 from tests.service.backends.torchserve.conftest import StartGateway
-from tests.service.gateway import Gateway
+from tests.service.gateway import PATIENCE, Gateway
 from tests.service.problems import problem_of
 from tests.worker.process import WorkerProcess
 
@@ -132,6 +133,21 @@ async def test_the_workers_health_and_torchserves_metrics_are_shown(served: Gate
         while "ts_inference_requests_total{" not in await shown():  # noqa: ASYNC110 (scraped once a second)
             await asyncio.sleep(0.1)
     assert f'worker="{worker.url}"' in (await shown()).split("ts_inference_requests_total{")[1].splitlines()[0]
+
+
+def test_but_for_two_ports_a_worker_listens_on_loopback_alone(worker: WorkerProcess) -> None:
+    worker.wait_until(worker.ready)
+    listening = worker.listening()
+    private = {port for address, port in listening if address in ("127.0.0.1", "::1")}
+    assert {port for _, port in listening} - private == {worker.port, worker.status.inference_port}
+
+    def manages(port: int) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/models", timeout=PATIENCE, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    assert sum(map(manages, private)) == 1
 
 
 async def test_what_engine_the_workers_run_is_known_before_the_first_photo(gateway_of: StartGateway) -> None:
