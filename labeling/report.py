@@ -11,11 +11,11 @@ import numpy as np
 
 from images import ImageError, decode, decode_label_map, encode_overlay
 from labeling import status
+from labeling.counts import by_cause
 from labeling.errors import PhotoError
 from labeling.job import Job
 from labeling.labeler import MAX_PIXELS
 from labeling.photos import PhotoReader
-from labeling.progress import by_cause
 from labeling.store import Store
 from labeling.summary import Summary, describe
 from models import labelsets
