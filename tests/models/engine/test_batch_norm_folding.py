@@ -1,10 +1,11 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from models.engine.batch_norm_folding import fold_batch_norm
-from models.zoo.registry import build
+from models.zoo.registry import ARCHITECTURES, build
 
 
 def trained(network: nn.Module) -> nn.Module:
@@ -30,6 +31,15 @@ def test_outputs_stay_and_no_norm_is_left() -> None:
     x = torch.randn(2, 3, 64, 96)
     expected = network(x)
     assert (folded(x) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_network_has_its_norms_folded(name: str) -> None:
+    with torch.device("meta"):
+        network = build(name, 7).eval()
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    folded = fold_batch_norm(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
 
 
 @torch.inference_mode()

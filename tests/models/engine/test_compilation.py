@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import openvino
 import pytest
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,22 @@ def test_networks_compute_the_same_compiled_at_any_size_and_batch(name: str, tmp
         expected = module(normalised(photos))
         # Untrained logits may be in the ten thousands.
         assert (network(photos) - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_fusion_weights_are_constants_where_it_runs(tmp_path: Path) -> None:
+    """Nothing is computed of weights alone, such as their softmax: they are but laid out anew, when it is loaded."""
+    make_graph(build("eseg-lite-s", 7), PREPROCESSING, tmp_path / "x" / "graph.xml")
+    running = openvino.Core().compile_model(tmp_path / "x" / "graph.xml", "CPU").get_runtime_model()
+    of_the_photo: set[str] = set()
+    of_weights: set[str] = set()
+    for node in running.get_ordered_ops():
+        inputs = {value.get_source_output().get_node().get_friendly_name() for value in node.inputs()}
+        if node.get_type_name() == "Parameter" or of_the_photo & inputs:
+            of_the_photo.add(node.get_friendly_name())
+        else:
+            of_weights.add(node.get_rt_info()["layerType"].value)
+    assert of_weights <= {"Const", "Reorder", "Reshape"}
+    assert len(of_the_photo) > 100
 
 
 def test_bfloat16_gives_nearly_the_same_logits(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from loadtests.street import street
 from models.engine.cache import quantised_path
@@ -37,6 +38,28 @@ class TestEach:
         assert [engine.network.dtype for engine in engines] == [torch.float32, torch.int8]
         [exact], [rounded] = (engine.run(photo) for engine in engines)
         assert np.mean(exact.labels == rounded.labels) > 0.97
+
+    def test_is_converted_once_a_machine(self, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        load_engine(checkpoint)
+
+        def refused(*_: object, **__: object) -> None:
+            raise AssertionError("a conversion")
+
+        monkeypatch.setattr("openvino.frontend.FrontEndManager.load_by_framework", refused)
+        monkeypatch.setattr("openvino.convert_model", refused)
+        assert load_engine(checkpoint).network.kind == "compiled"
+
+    def test_labels_are_those_of_interpolation_and_argmax(self, checkpoint: Checkpoint) -> None:
+        engine, photo = load_engine(checkpoint), street(360, 480)
+        size = engine.input_size(360, 480)
+        assert size.bucket == (size.height, size.width)  # No padding to crop.
+        logits = engine.network(engine.batch([photo], [size], size.bucket)).double()
+        [values] = F.interpolate(logits, (360, 480), mode="bilinear", align_corners=False)
+        first, second = values.topk(2, dim=0).values
+        clear = first - second > 1e-5 * logits.abs().max()
+        [segmentation] = engine.run([photo])
+        assert torch.equal(torch.from_numpy(segmentation.labels)[clear], values.argmax(0).to(torch.uint8)[clear])
+        assert clear.float().mean() > 0.999
 
     def test_goes_without_int8_where_its_code_computes_something_else(
         self, checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from images import decode, decode_label_map
 from models.engine import compiled_network
 from models.engine.compiled_network import CompiledNetwork
 from models.engine.engine import Engine
-from models.engine.loading import find, load_engine
+from models.engine.loading import find, load_engine, load_network
 from models.weights import library
+from models.weights.checkpoint import save
+from service.app import make_backend
 from service.backends.local import LocalBackend
+from service.settings import Settings
 from tests import photos
 from tests.service.gateway import PATIENCE, Gateway, gateway
 
@@ -110,6 +114,36 @@ async def test_the_first_time_it_answers_at_once_and_is_compiled_later(checkpoin
     async with gateway(LocalBackend(checkpoint_dir, cache_dir=tmp_path), model="tiny", timeout_ms=60_000) as running:
         assert await kind(running) == "compiled"
         assert np.array_equal(labels(await running.segment(photo, "image/png")), after)
+
+
+async def test_with_engine_wait_it_is_ready_once_every_network_is_compiled(
+    checkpoint_dir: Path, tmp_path: Path
+) -> None:
+    settings = Settings(model="tiny", model_dir=checkpoint_dir, cache_dir=tmp_path, engine_wait=True)
+    async with gateway(make_backend(settings), model="tiny", ready=False) as running:
+        assert (await running.client.get("/readyz")).status_code == 503
+        async with asyncio.timeout(4 * PATIENCE):
+            while (await running.client.get("/readyz")).status_code == 503:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        (model,) = (await running.client.get("/models")).json()
+        assert model["versions"][0]["engine"] == "compiled"
+
+
+@pytest.mark.parametrize("preferred", ["tiny", "tiny@1"])
+async def test_the_preferred_model_is_compiled_first(
+    preferred: str, checkpoint_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny = find("tiny", checkpoint_dir)
+    save(load_network(tiny), tiny.card.model_copy(update={"name": "another"}), tmp_path / "another@1.safetensors")
+    shutil.copy(tiny.path, tmp_path)
+    caplog.set_level("INFO")
+    backend = LocalBackend(tmp_path, preferred=preferred, cache_dir=tmp_path / "cache")
+    async with gateway(backend, model="tiny"):
+        assert {model.name: model.engine for model in backend.models} == {"another": "eager", "tiny": "eager"}
+        async with asyncio.timeout(4 * PATIENCE):
+            while "runs on the compiled engine" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert {model.name: model.engine for model in backend.models} == {"another": "eager", "tiny": "compiled"}
 
 
 async def test_what_cannot_be_compiled_stays_eager_and_says_so(
