@@ -11,6 +11,8 @@ from loadtests.autoscaling.plots import plot
 from loadtests.autoscaling.simulation import Outcome, simulate
 from loadtests.autoscaling.traffic import DAY, DIPS, HASTY_DAY, RAMP, SPIKE, Traffic
 
+CHOSEN = Path(__file__).with_name("candidates.json")
+"""What --choose found for the figures that ship."""
 START_SECONDS = 30.0
 """From a worker's pod being made to its first batch, on a node that has the image: docs/deploy.md."""
 NEW_NODE_SECONDS = 180.0
@@ -106,13 +108,10 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.choose:
-        name, rows = "candidates.json", list[object](choose())
-    else:
-        name, rows = (
-            "strategies.json",
-            list[object](compare((SPIKE, RAMP, HASTY_DAY if options.quick else DAY), options.out)),
-        )
-    (options.out / name).write_text(json.dumps(rows, indent=1) + "\n")
+        CHOSEN.write_text(json.dumps(choose(), indent=1) + "\n")
+        return
+    rows = compare((SPIKE, RAMP, HASTY_DAY if options.quick else DAY), options.out)
+    (options.out / "strategies.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The simulation's own parts, and what the shipped parameters do in the spike, its shortest traffic."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
 
-from loadtests.autoscaling.__main__ import START_SECONDS, strategies
+from loadtests.autoscaling.__main__ import CHOSEN, START_SECONDS, candidates, strategies
 from loadtests.autoscaling.fleet import CAPACITY, Fleet
 from loadtests.autoscaling.hpa import shipped
 from loadtests.autoscaling.signals import BUSY, DEVICES_DEMANDED, QUEUE_P95, SCRAPE_SECONDS, Signals
@@ -89,6 +90,16 @@ def test_a_spike_is_survived_for_less_than_always_having_enough() -> None:
     assert _refusing_seconds(outcome) <= 180
     always = strategies()["16 workers, always"].least * SPIKE.seconds / HOUR
     assert outcome.worker_hours < 0.75 * always
+
+
+def test_what_ships_is_what_was_chosen() -> None:
+    """After a change of the manifest's figures: make bench-autoscaling BENCH_ARGS=--choose."""
+    tried = json.loads(CHOSEN.read_text(encoding="utf-8"))
+    wanted = [named for named, _ in candidates()]
+    found = [{name: row[name] for name in wanted[0]} for row in tried]
+    # The shipped figures come first of those that are tried, and of those that were, the best.
+    assert found[0] == wanted[0]
+    assert sorted(found, key=str) == sorted(wanted, key=str)
 
 
 def test_demand_that_is_taken_for_half_of_what_it_is_is_noticed_by_the_wait() -> None:
