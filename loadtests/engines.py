@@ -80,7 +80,7 @@ def _row(result: Result) -> list[report.Cell]:
 
 def plot(results: Sequence[Result], path: Path) -> None:
     """Write a PNG: times from photo to label map, the networks' speeds under the machine's peak, upsampling."""
-    figure, (whole, network, upsampling) = plt.subplots(1, 3, figsize=(15, 5), width_ratios=(3, 2, 2))
+    figure, (whole, network, upsampling) = plt.subplots(1, 3, figsize=(18, 5))
     names = [_name(each) for each in results]
     _bars(whole, names, {name: [each.get(way) or 0.0 for each in results] for way, name in WAYS.items()})
     whole.set_ylabel("ms from photo to label map, batch 1 (log)")
@@ -102,7 +102,7 @@ def _bars(axes: Axes, names: Sequence[str], groups: dict[str, list[float]], *, l
     width = 0.8 / len(groups)
     for number, (label, values) in enumerate(groups.items()):
         axes.bar([i + (number - (len(groups) - 1) / 2) * width for i in range(len(names))], values, width, label=label)
-    axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=7)
+    axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=7, rotation=12)
     if log:
         axes.set_yscale("log")
 

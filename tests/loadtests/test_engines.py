@@ -44,4 +44,4 @@ def test_every_row_has_a_cell_a_column() -> None:
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     plot([result(), result(model="spinenet-s49", onnxruntime_ms=40.0)], tmp_path / "engines.png")
     with Image.open(tmp_path / "engines.png") as picture:
-        assert picture.size == (1350, 450)
+        assert picture.size == (1620, 450)
