@@ -33,7 +33,7 @@ def test_a_row_compares_with_the_best_of_the_others() -> None:
     *_, row = table([result()]).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:8] == ["eseg-lite-s, 360 x 480", "10", "16", "26", "-", "50", "5.0 x", "1.6 x"]
-    assert cells[8:] == ["99.0%", "8.2, int8", "0.36 of 0.46", "20 to 0.5, 40 x", "22 to 1.1, 20 x"]
+    assert cells[8:] == ["99.0%", "8.2 ms, int8", "0.36 of 0.46", "20 to 0.5, 40 x", "22 to 1.1, 20 x"]
 
 
 def test_every_row_has_a_cell_a_column() -> None:
