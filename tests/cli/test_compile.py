@@ -3,7 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -50,15 +49,10 @@ for confidence in (False, True):
 """
 
 
-@pytest.mark.parametrize("numbas_own", [False, True])
-def test_label_upsampling_is_compiled_too_and_a_second_process_finds_it(
-    numbas_own: bool, checkpoint_dir: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "of-numba" if numbas_own else tmp_path / "numba"
+def test_label_upsampling_is_compiled_too_and_a_second_process_finds_it(checkpoint_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "numba"
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     environment |= {"SEGSERVE_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1", "NUMBA_OPT": "0"}
-    if numbas_own:
-        environment["NUMBA_CACHE_DIR"] = str(folder)
 
     def told(*program: str) -> list[str]:
         """What numba says of its cache."""
@@ -71,6 +65,13 @@ def test_label_upsampling_is_compiled_too_and_a_second_process_finds_it(
     second = told("-c", LABEL, str(checkpoint_dir))
     assert second
     assert all(line.startswith(f"[cache] data loaded from '{folder}") for line in second)
+
+
+def test_numbas_own_setting_of_its_cache_is_heeded(tmp_path: Path) -> None:
+    environment = os.environ | {"SEGSERVE_CACHE_DIR": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "of-numba")}
+    program = "import models.engine.label_upsampling_cpu, numba; print(numba.config.CACHE_DIR)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'of-numba'}\n"
 
 
 def test_mistakes_are_told_in_a_sentence(checkpoint_dir: Path, tmp_path: Path) -> None:

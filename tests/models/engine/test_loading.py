@@ -72,7 +72,8 @@ def test_a_damaged_graph_is_made_again(
         file.write_bytes(whole[:kept])
     assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "eager"
     assert load_engine(checkpoint, cache_dir=tmp_path).network.kind == "compiled"
-    assert file.stat().st_size == len(whole)
+    # Whole again: this call makes nothing.
+    assert load_engine(checkpoint, cache_dir=tmp_path, wait=False).network.kind == "compiled"
     assert [path.name for path in tmp_path.iterdir()] == [file.parent.name]
 
 
