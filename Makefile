@@ -10,8 +10,9 @@ SERVE_ARGS ?=
 TEST_ARGS ?=
 BENCH_ARGS ?=
 IMAGES_ARGS ?=
+COMPOSE_ARGS ?=
 
-.PHONY: install serve test coverage check audit images judges prove-batch prove-compilation prove-scheduler prove-torchserve \
+.PHONY: install serve test coverage check audit images judges prove-batch prove-compilation prove-compose prove-scheduler prove-torchserve \
 	bench bench-autoscaling bench-http bench-labeling bench-networks bench-scheduling bench-servers clean
 
 install: $(VENV)/.installed
@@ -53,6 +54,10 @@ prove-scheduler: install
 prove-compilation: install
 	COMPILED="$$($(BIN)/python -c 'from models.zoo.registry import ARCHITECTURES; print(*ARCHITECTURES)')" \
 		$(BIN)/pytest --timeout 3600 $(TEST_ARGS) tests/models/engine/test_compilation.py tests/models/zoo/test_registry.py
+
+# docker/compose.yaml by a Docker engine with Compose, built, asked and stopped at work; loadtests/containers/compose.py says what it takes.
+prove-compose: install
+	$(BIN)/python -m loadtests.containers.compose $(COMPOSE_ARGS)
 
 # 20,000 photos and 30 kills; the same in a Ray cluster; and the memory of 200,000 rows beside that of 2,000.
 prove-batch: install

@@ -4,7 +4,6 @@ Needs root, and from Debian buildah and debootstrap. Without --base the base ima
 """
 
 import argparse
-import io
 import json
 import shutil
 import subprocess
@@ -16,18 +15,16 @@ from pathlib import Path
 
 import httpx
 import psutil
-from PIL import Image
 
 from loadtests.containers.buildah import USER, Buildah, Container
+from loadtests.containers.labelled import labels
 from loadtests.loopback import HOST, free_port
-from loadtests.photos import street_photo
 
 ROOT = Path(__file__).parents[2]
 VERSION = "0.1.0"
 DEBIAN = "localhost/segserve-debian:bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
 START_SECONDS = 180.0
-HEIGHT, WIDTH = 360, 480
 TORCH_INDICES = ("CPU_TORCH_INDEX", "WORKER_TORCH_INDEX", "LABEL_TORCH_INDEX")
 FORBIDDEN = ("gcc", "cc", "g++", "clang", "make")
 Report = dict[str, dict[str, float | str]]
@@ -90,17 +87,6 @@ def _ready(port: int) -> bool:
         return httpx.get(f"http://{HOST}:{port}/readyz").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def labels(port: int) -> bytes:
-    """Of a photo, as the label map's pixels. Raises AssertionError for an answer that is not one."""
-    body = street_photo(HEIGHT, WIDTH).body
-    answer = httpx.post(f"http://{HOST}:{port}/segment?output=labels", content=body, timeout=60)
-    answer.raise_for_status()
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        assert (picture.mode, picture.size) == ("P", (WIDTH, HEIGHT))
-        assert len(set(picture.tobytes())) > 2, "a street has more classes"
-        return picture.tobytes()
 
 
 def check(container: Container, process: psutil.Process) -> None:

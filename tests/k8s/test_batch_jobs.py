@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from cli.label import STOPPED_BY_FAILURES
 from cli.label import command as label
 from labeling.runners.process import LEAVE_SECONDS
-from tests.k8s.manifests import K8S, Manifest, build, containers, of_kind, the
+from tests.k8s.composed import composed
+from tests.k8s.manifests import K8S, Manifest, build, containers, of_kind, pod_labels, selects, the
+from tests.k8s.test_monitoring import PROMETHEUS
 
 VERSIONS = ("1.33", "1.34", "1.37")
 KINDS = {"indexed-job": "Job", "ray-job": "RayJob"}
@@ -97,6 +100,18 @@ def test_the_indexed_job_calls_the_command_as_it_is() -> None:
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > 2 * LEAVE_SECONDS
     assert spec["completionMode"] == "Indexed"
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_prometheus_finds_the_indexed_jobs_pods_and_is_let_in(tmp_path: Path) -> None:
+    manifests = composed(tmp_path, "job-monitor", "batch-jobs/indexed-job")
+    monitor, indexed = the(manifests, "PodMonitor", "segserve-label"), the(manifests, "Job", "segserve-label")
+    assert monitor["metadata"]["namespace"] == indexed["metadata"]["namespace"]
+    assert selects(monitor["spec"]["selector"]["matchLabels"], pod_labels(indexed))
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (policy,) = of_kind(manifests, "NetworkPolicy")
+    assert selects(policy["spec"]["podSelector"]["matchLabels"], pod_labels(indexed))
+    let_in = [rule["ports"] for rule in policy["spec"]["ingress"] if PROMETHEUS in rule["from"]]
+    assert let_in == [[{"port": endpoint["port"], "protocol": "TCP"}]]
 
 
 def test_a_job_that_failures_stop_is_not_tried_again() -> None:

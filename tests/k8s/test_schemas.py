@@ -14,15 +14,17 @@ from tests.programs import program
 
 VERSIONS = ("1.31", "1.34", "1.37")
 # Those that bring their own schemas.
-CUSTOM = ("ScaledObject", "ServiceMonitor", "PrometheusRule")
+CUSTOM = ("ScaledObject", "ServiceMonitor", "PodMonitor", "PrometheusRule")
 JUDGE = Path(__file__).parent / "schemas"
 
 
-@pytest.fixture(params=[*OVERLAYS, *COMPONENTS, "monitoring"])
+@pytest.fixture(params=[*OVERLAYS, *COMPONENTS, "monitoring", "indexed-job"])
 def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
     match request.param:
         case "monitoring":
             return build(K8S / "monitoring")
+        case "indexed-job":
+            return composed(tmp_path, "job-monitor", "batch-jobs/indexed-job")
         case name if name in COMPONENTS:
             return composed(tmp_path, name)
         case name:
@@ -70,9 +72,10 @@ def test_keda_and_the_prometheus_operator_take_theirs(judge: Path, manifests: li
     assert judged(judge, custom) == [""] * len(custom)
 
 
-def test_their_schemas_find_mistakes(judge: Path) -> None:
+def test_their_schemas_find_mistakes(judge: Path, tmp_path: Path) -> None:
     wrong = []
-    for manifest in of_kind(overlay("keda") + build(K8S / "monitoring"), *CUSTOM):
+    job = composed(tmp_path, "job-monitor", "batch-jobs/indexed-job")
+    for manifest in of_kind(overlay("keda") + build(K8S / "monitoring") + job, *CUSTOM):
         first = next(iter(manifest["spec"]))
         wrong.append(manifest | {"spec": manifest["spec"] | {first: 7}})
     assert {manifest["kind"] for manifest in wrong} == set(CUSTOM)

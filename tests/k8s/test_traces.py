@@ -15,7 +15,7 @@ PORT = 4318
 
 @pytest.fixture(params=["cpu", "gpu", "keda", "batch"])
 def traced(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    return composed(tmp_path, "traces", request.param)
+    return composed(tmp_path, "traces", f"overlays/{request.param}")
 
 
 def called(manifests: list[Manifest], workload: Manifest) -> list[tuple[Manifest, int | str]]:
