@@ -71,7 +71,7 @@ def command(
                 photo, segmentation.labels, label_set.palette, alpha=alpha, media_type="image/jpeg"
             )
         except (ImageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             click.echo(f"{click.format_filename(job.photo)}: {reason}", err=True)
             failed = True
             continue

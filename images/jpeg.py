@@ -15,7 +15,8 @@ _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 # A marker that opens a segment or ends the file; inside a scan FF 00 is data and FF D0 to FF D7 only resynchronise it.
-_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])")
+# Any number of FF may come before it. To match those too would take a time that grows with their square.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 def frame_size(data: bytes) -> tuple[int, int]:
@@ -56,7 +57,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         found = _MARKER.search(data, at)
         if found is None or found[1][0] == _EOI:
             return
-        if not in_scan and found.start() != at:
+        if not in_scan and data[at : found.start()].strip(b"\xff"):
             raise DamagedImage("The header of the JPEG is damaged: save the photo again and send that.")
         marker, start = found[1][0], found.end()
         at = start + max(2, int.from_bytes(data[start : start + 2], "big"))

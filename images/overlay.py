@@ -18,8 +18,9 @@ class _Encoder(NamedTuple):
     options: dict[str, Any]
 
 
+# The format could hold 35 pixels more a side than the library that writes JPEG files.
 _ENCODERS = {
-    "image/jpeg": _Encoder("JPEG", 65_535, {"quality": 85}),
+    "image/jpeg": _Encoder("JPEG", 65_500, {"quality": 85}),
     "image/webp": _Encoder("WEBP", 16_383, {"method": 0}),
     "image/png": _Encoder("PNG", 2**31 - 1, {"compress_level": 1}),
 }
@@ -59,7 +60,7 @@ def encode_overlay(
     """Return the blend of `photo` and `labels` (see `blend`) as a file of `media_type`, one of OVERLAY_MEDIA_TYPES.
 
     JPEG is the quick one: WebP and PNG take ten to twenty times as long. Raises TooManyPixels where the photo's long
-    side is more than the format can hold: 65,535 pixels for JPEG, 16,383 for WebP.
+    side is more than the format can hold: 65,500 pixels for JPEG, 16,383 for WebP.
     """
     check_overlay_size(photo.shape[0], photo.shape[1], media_type)
     encoder = _ENCODERS[media_type]

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.connection import Connection
 from service.pipeline import Pipeline
 
 logger = logging.getLogger("segserve")
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -36,6 +36,19 @@ def test_fill_bytes_before_a_marker() -> None:
     assert decode(data, max_pixels=10_000).shape == (48, 64, 3)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("start", [BASELINE[:2], BASELINE[:-2], PROGRESSIVE[:-2]])
+def test_a_flood_of_fill_bytes_costs_no_more_than_their_number(start: bytes) -> None:
+    """Were it their square, this would take an hour."""
+    flood = start + b"\xff" * 2_000_000
+    if start == BASELINE[:2]:
+        with pytest.raises(DamagedImage, match="ends before"):
+            probe(flood, max_pixels=10_000)
+    else:
+        assert size(flood) == (48, 64)
+    assert size(BASELINE[:2] + b"\xff" * 2_000_000 + BASELINE[2:]) == (48, 64)
+
+
 def test_junk_in_the_header_is_damage() -> None:
     with pytest.raises(DamagedImage, match="header"):
         probe(with_segments(segment(0xFE, b"a comment"), b"junk"), max_pixels=10_000)

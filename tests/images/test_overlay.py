@@ -1,4 +1,5 @@
 import io
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -60,6 +61,15 @@ def test_each_media_type(media_type: str, format: str, tolerance: float) -> None
     expected = blend(photo, labels, PALETTE, 0.5)
     assert np.abs(np.asarray(image.convert("RGB")).astype(int) - expected).mean() <= tolerance
     assert media_type in OVERLAY_MEDIA_TYPES
+
+
+def test_the_longest_side_of_a_jpeg_can_be_written() -> None:
+    for width in (65_500, 65_501):
+        photo, labels = np.zeros((1, width, 3), np.uint8), np.zeros((1, width), np.uint8)
+        refusal = pytest.raises(TooManyPixels, match="65,500") if width > 65_500 else nullcontext()
+        with refusal:
+            data = encode_overlay(photo, labels, PALETTE, alpha=0.5, media_type="image/jpeg")
+            assert Image.open(io.BytesIO(data)).size == (width, 1)
 
 
 def test_a_side_too_long_for_the_format() -> None:

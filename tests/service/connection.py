@@ -30,12 +30,19 @@ class Connection:
         lines = [f"POST {path} HTTP/1.1", "Host: segserve", f"Content-Length: {length or len(body)}", *headers, "", ""]
         await self.send("\r\n".join(lines).encode() + body)
 
-    async def reply(self) -> Reply:
+    async def reply(self, pace: float = 0) -> Reply:
+        """pace: seconds between reads of up to 256 KiB of its body."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *fields = head.split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in fields if line)
-        body = await self._reader.readexactly(int(headers.get("content-length", 0)))
-        return Reply(int(status.split()[1]), headers, body)
+        left = int(headers.get("content-length", 0))
+        body = bytearray()
+        while left:
+            part = await self._reader.readexactly(min(left, 2**18))
+            body += part
+            left -= len(part)
+            await asyncio.sleep(pace)
+        return Reply(int(status.split()[1]), headers, bytes(body))
 
     async def closed(self) -> bool:
         """Whether the other side ends the connection, and says nothing more."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.backends.base import Backend
+from service.connection import Connection
 from service.pipeline import Pipeline
 from service.settings import Settings
 
@@ -72,7 +73,7 @@ async def gateway(backend: Backend, /, *, ready: bool = True, **settings: Any) -
 async def on_a_socket(backend: Backend, **settings: Any) -> AsyncIterator[Gateway]:
     """The same behind uvicorn, on a free port of this machine."""
     app = create_app(Settings(**{"model": "fake"} | settings), backend)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Connection, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started)

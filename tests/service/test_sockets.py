@@ -217,3 +217,39 @@ async def test_answers_while_photos_are_in_work(served: Gateway, device: FakeDev
         assert (await served.client.get(path)).status_code == 200
     device.gate.set()
     assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+
+
+async def test_who_says_nothing_or_half_a_header_is_not_waited_for(
+    served: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.connection.HEADER_SECONDS", 0.3)
+    for words in (b"", b"POST /segment HTTP/1.1\r\nHost: seg"):
+        async with connection(served.client.base_url) as caller:
+            await caller.send(words)
+            assert await caller.closed()
+    async with connection(served.client.base_url) as caller:
+        await caller.post(PHOTO)
+        assert (await caller.reply()).status == 200
+        await caller.send(b"POST /segment HTT")
+        assert await caller.closed()
+
+
+async def test_who_does_not_read_its_answer_loses_it(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else answers, of which no limit knows any more, would be kept as long as the client likes."""
+    monkeypatch.setattr("service.connection.STALL_SECONDS", 0.3)
+    noise = photos.png(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8))
+    async with on_a_socket(backend) as served, connection(served.client.base_url) as caller:
+        await caller.post(noise, "Accept: image/png", path="/segment?output=overlay")
+        await served.until("segserve_requests_total", 1, **SEGMENT, status=200)
+        await asyncio.sleep(1)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+            await caller.reply()
+
+
+async def test_a_slow_reader_is_waited_for(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.connection.STALL_SECONDS", 0.5)
+    noise = photos.png(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8))
+    async with on_a_socket(backend) as served, connection(served.client.base_url) as caller:
+        await caller.post(noise, "Accept: image/png", path="/segment?output=overlay")
+        reply = await caller.reply(pace=0.05)
+        assert (reply.status, len(reply.body)) == (200, int(reply.headers["content-length"]))
