@@ -50,6 +50,8 @@ def command(
     """
     with user_errors(CheckpointError, CompilationError, DataError, UnknownModelError):
         checkpoint = find(model, model_dir)
+        if model_dir and checkpoint.path.parent != model_dir:
+            raise click.ClickException(f"{model} is not in {model_dir}: what ships is quantised without --model-dir")
         label_set = labelsets.load(checkpoint.card.label_set)
         calibration = SegmentationFolder(data, split, label_set, layout=layout)
         validation = SegmentationFolder(data, val_split, label_set, layout=layout)

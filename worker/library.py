@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.weights.checkpoint import Checkpoint, CheckpointError
-from models.weights.library import SHIPPED
+from models.weights.library import SHIPPED, named
 
 logger = logging.getLogger("segserve.worker")
 
@@ -14,26 +14,33 @@ ModelId = tuple[str, int]
 
 
 class WatchedLibrary:
-    """Those that ship and those in `directory`, which hide them. A file is read again only when it has changed."""
+    """Those in `directory`, and those that ship under other names. A file is read again only when it has changed."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._known: dict[Path, tuple[tuple[int, int], Checkpoint | None]] = {}
 
     def scan(self) -> Mapping[ModelId, Checkpoint]:
-        """What is there now. A file that cannot be read, such as one half copied, is logged once and left out."""
-        found: dict[ModelId, Checkpoint] = {}
-        seen = set()
-        for folder in (SHIPPED, self._directory):
-            for path in sorted(folder.glob("*.safetensors")) if folder else ():
-                seen.add(path)
-                checkpoint = self._read(path)
-                if checkpoint:
-                    found[checkpoint.card.name, checkpoint.card.version] = checkpoint
-        self._known = {path: entry for path, entry in self._known.items() if path in seen}
-        return found
+        """What is there now. A file that cannot be read, such as one half copied, is logged once.
 
-    def _read(self, path: Path) -> Checkpoint | None:
+        It counts as what it was before, if anything, and its name stays the user's: what ships never stands in for it.
+        """
+        own = self._own()
+        taken = {_name(path) for path in own}
+        shipped = [path for path in _files(SHIPPED) if _name(path) not in taken]
+        self._known = {path: self._read(path) for path in shipped + own}
+        found = (checkpoint for _, checkpoint in self._known.values() if checkpoint)
+        return {(checkpoint.card.name, checkpoint.card.version): checkpoint for checkpoint in found}
+
+    def _own(self) -> list[Path]:
+        if self._directory is None:
+            return []
+        if not self._directory.is_dir():
+            # It is being mounted again, say.
+            return [path for path in self._known if path.parent == self._directory]
+        return _files(self._directory)
+
+    def _read(self, path: Path) -> tuple[tuple[int, int], Checkpoint | None]:
         # Of a link that leads nowhere, or a file that has gone meanwhile.
         stamp = (0, 0)
         try:
@@ -41,13 +48,22 @@ class WatchedLibrary:
             stamp = (status.st_mtime_ns, status.st_size)
         except OSError:
             pass
-        if path in self._known and self._known[path][0] == stamp:
-            return self._known[path][1]
+        known = self._known.get(path)
+        if known and known[0] == stamp:
+            return known
         try:
-            checkpoint = Checkpoint.open(path)
+            checkpoint = named(path)
             checkpoint.sha256  # noqa: B018 (of the file as it is now)
         except (CheckpointError, OSError) as error:
-            logger.error("%s is not served: %s", path, error)
-            checkpoint = None
-        self._known[path] = (stamp, checkpoint)
-        return checkpoint
+            before = known[1] if known else None
+            logger.error("%s is %s: %s", path, "served as it was before" if before else "not served", error)
+            return stamp, before
+        return stamp, checkpoint
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _name(path: Path) -> str:
+    return path.stem.partition("@")[0]

@@ -142,13 +142,17 @@ class Supervisor:
         """Load what is new in the folder, unload what has left it; of other weights under a known name do both."""
         wanted = await asyncio.to_thread(self._library.scan)
         now = time.monotonic()
-        for key, model in tuple(self._models.items()):
-            if key not in wanted or wanted[key].sha256 != model.checkpoint.sha256:
-                await self._unload(key, model)
         for key, checkpoint in wanted.items():
             known = self._models.get(key)
+            if known and known.checkpoint.sha256 != checkpoint.sha256:
+                await self._unload(key, known)
+                known = None
             if known is None or (known.state == "failed" and now - known.since > _REJECTED_SECONDS):
                 await self._load(key, checkpoint)
+        # Last, so that a name whose next version has come is never without one.
+        for key, model in tuple(self._models.items()):
+            if key not in wanted:
+                await self._unload(key, model)
         if self._state == "starting":
             self._state = "ready"
 

@@ -1,6 +1,7 @@
 """Reading and writing checkpoints: safetensors, weights in half precision, the card in the header."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from models.validation import explain
 from models.weights.card import Card
 
 CARD_KEY = "segserve"
+_NAMED = re.compile(r"([a-z0-9][a-z0-9._-]*)@([1-9][0-9]*)")
 _SHOWN = 5
 
 
@@ -24,9 +26,18 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read or does not fit; the message says which and why."""
 
 
+def model_id(path: Path) -> tuple[str, int] | None:
+    """Name and version of a file NAME@VERSION.safetensors; None for one that is named otherwise."""
+    match = _NAMED.fullmatch(path.stem)
+    return (match[1], int(match[2])) if match else None
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file; only its header is read until `load_into`."""
+    """A checkpoint file; only its header is read until `load_into`.
+
+    One that is called NAME@VERSION.safetensors has that name and version, whatever they were when it was written.
+    """
 
     path: Path
     card: Card
@@ -37,7 +48,7 @@ class Checkpoint:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-            return cls(path, Card.model_validate_json(metadata[CARD_KEY]))
+            card = Card.model_validate_json(metadata[CARD_KEY])
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
         except KeyError:
@@ -46,6 +57,8 @@ class Checkpoint:
             ) from None
         except ValidationError as error:
             raise CheckpointError(f"the header of {path} does not describe a model: {explain(error)}") from error
+        name, version = model_id(path) or (card.name, card.version)
+        return cls(path, card.model_copy(update={"name": name, "version": version}))
 
     @cached_property
     def sha256(self) -> str:

@@ -22,8 +22,8 @@ from models.weights.quantised import quantised_file, read_quantised
 from tests.photos import street
 
 
-def quantise(checkpoint_dir: Path, data: Path) -> Result:
-    runner = CliRunner(env={"SEGSERVE_MODEL": "tiny", "SEGSERVE_MODEL_DIR": str(checkpoint_dir)})
+def quantise(checkpoint_dir: Path, data: Path, model: str = "tiny") -> Result:
+    runner = CliRunner(env={"SEGSERVE_MODEL": model, "SEGSERVE_MODEL_DIR": str(checkpoint_dir)})
     return runner.invoke(main, ["quantise", "--data", str(data)])
 
 
@@ -104,6 +104,15 @@ def test_an_archive_brings_it_along(quantised: Checkpoint, tmp_path: Path) -> No
     write_archive(quantised, tmp_path / "tiny@1.mar")
     with zipfile.ZipFile(tmp_path / "tiny@1.mar") as archive:
         assert archive.read("tiny@1.int8.zip") == quantised_file(quantised).read_bytes()
+
+
+def test_what_ships_is_never_written_over_from_a_folder_of_ones_own(
+    checkpoint_dir: Path, dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.quantise, "load_engine", None)
+    result = quantise(checkpoint_dir, dataset_dir, "eseg-lite-s")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: eseg-lite-s is not in {checkpoint_dir}: what ships is quantised without")
 
 
 @pytest.mark.parametrize("coarse", [torch.bfloat16, torch.int8])

@@ -1,12 +1,24 @@
+import json
+import math
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+import cli.evaluate
+import cli.quantise
 from cli.main import main
+from models.engine import compilation
+from models.engine.engine import Engine
+from models.engine.loading import load_engine
 from models.training.loop import Run
 from models.weights.checkpoint import Checkpoint
+from models.weights.library import find
+from service.api.catalog import find_model
+from service.backends.local import LocalBackend
 
 RECIPE = """
 source = "tests"
@@ -62,6 +74,41 @@ def test_an_interrupt_tells_how_to_go_on_and_the_run_does(
     assert not (tmp_path / "run/best.safetensors").exists()
     assert train(recipe, dataset_dir, tmp_path / "run", "--resume").exit_code == 0
     assert (tmp_path / "run/best.safetensors").exists()
+
+
+def test_its_weights_are_those_that_every_command_takes_under_the_name_that_their_file_has(
+    recipe: Path, dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/training.md says, under the name of a model that ships in a later version."""
+    assert find("eseg-lite-s").card.version > 1
+    assert train(recipe, dataset_dir, tmp_path / "run").exit_code == 0
+    scored: list[Path] = []
+
+    def noted(checkpoint: Checkpoint, **options: Any) -> Engine:
+        scored.append(checkpoint.path)
+        return load_engine(checkpoint, **options)
+
+    for module in (cli.evaluate, cli.quantise):
+        monkeypatch.setattr(module, "load_engine", noted)
+    monkeypatch.setattr(cli.quantise, "MOST_LOST", 1.0)
+    monkeypatch.setattr(compilation, "QUANTISED_TOLERANCE", math.inf)
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for version in (1, 7):
+        mine = weights / f"eseg-lite-s@{version}.safetensors"
+        shutil.copy(tmp_path / "run/best.safetensors", mine)
+        which = ["--model", "eseg-lite-s", "--model-dir", str(weights)]
+        evaluated = CliRunner().invoke(main, ["evaluate", *which, "--data", str(dataset_dir), "--split", "val"])
+        assert evaluated.exit_code == 0, evaluated.output
+        assert scored.pop() == mine
+        listed = json.loads(CliRunner().invoke(main, ["models", "--json", *which[2:]]).stdout)
+        assert [model["version"] for model in listed if model["name"] == "eseg-lite-s"] == [version]
+        served = LocalBackend(weights).models
+        assert find_model("eseg-lite-s", served).id == f"eseg-lite-s@{version}"
+    quantised = CliRunner().invoke(main, ["quantise", *which, "--data", str(dataset_dir)])
+    assert quantised.exit_code == 0, quantised.output
+    assert set(scored) == {mine}
+    assert quantised.stdout.endswith(f"{weights / 'eseg-lite-s@7.int8.zip'}\n")
 
 
 def test_init_says_what_was_taken_and_model_overrides_the_recipes(

@@ -15,7 +15,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(
     checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_archive(find("tiny", checkpoint_dir), tmp_path / "one.mar")
-    copy = tmp_path / "elsewhere" / "copied.safetensors"
+    copy = tmp_path / "elsewhere" / "tiny@1.safetensors"
     copy.parent.mkdir()
     copy.write_bytes((checkpoint_dir / "tiny@1.safetensors").read_bytes())
     os.utime(copy, (0, 0))

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,36 @@ def test_a_name_is_its_newest_version_by_number(shipped: Path, card: Card) -> No
     assert [c.card.version for c in library()] == [2, 9, 10]
 
 
-def test_a_users_checkpoint_hides_the_shipped_one_of_its_name_and_version(shipped: Path, own: Path, card: Card) -> None:
-    put(shipped, card, "street", 1, "theirs")
-    put(shipped, card, "alley", 1, "theirs")
+def test_a_name_in_the_users_folder_hides_every_shipped_version_of_it(shipped: Path, own: Path, card: Card) -> None:
+    for name in ("street", "alley"):
+        put(shipped, card, name, 3, "theirs")
     put(own, card, "street", 1, "mine")
-    assert [(c.card.name, c.card.data) for c in library(own)] == [("alley", "theirs"), ("street", "mine")]
+    assert [(c.card.name, c.card.version, c.card.data) for c in library(own)] == [
+        ("alley", 3, "theirs"),
+        ("street", 1, "mine"),
+    ]
     assert find("street").card.data == "theirs"
     assert find("street", own).card.data == "mine"
+    with pytest.raises(UnknownModelError, match="those at hand: alley@3, street@1"):
+        find("street@3", own)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_files_name_is_what_it_is_called_whatever_its_card_says(own: Path, card: Card) -> None:
+    first = put(own, card, "street", 1)
+    for name in ("street@7", "alley-2.b@10"):
+        shutil.copy(first, own / f"{name}.safetensors")
+    assert [(c.card.name, c.card.version) for c in library(own)] == [("alley-2.b", 10), ("street", 1), ("street", 7)]
+    assert find("street", own).path == own / "street@7.safetensors"
+    assert find("alley-2.b@10", own).card.licence == card.licence
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize("name", ["best", "street", "street@", "@1", "street@0", "street@07", "street@x", "Street@1"])
+def test_a_file_that_is_not_called_name_at_version_is_refused(name: str, own: Path, card: Card) -> None:
+    put(own, card, "street", 1).rename(own / f"{name}.safetensors")
+    with pytest.raises(CheckpointError, match=r"is not called NAME@VERSION\.safetensors .* such as street@1"):
+        library(own)
 
 
 @pytest.mark.parametrize("wanted", ["lane", "street@3", "street@x", "", "@1", "stree"])
