@@ -73,4 +73,13 @@ def part(shard: int) -> str:
 def carried_columns(manifest: pa.Schema, own: Sequence[str]) -> dict[str, str]:
     """The manifest's further columns and their names in the status table, whose `own` names stay its own."""
     further = [name for name in manifest.names if name not in ("image_id", "uri")]
-    return {name: f"manifest_{name}" if name in own else name for name in further}
+    taken = {*own, *further}
+    names = {}
+    for name in further:
+        new = name
+        # Once is not always enough: a manifest that is a status table itself may have such names.
+        while new in own or (new != name and new in taken):
+            new = f"manifest_{new}"
+        taken.add(new)
+        names[name] = new
+    return names

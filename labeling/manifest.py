@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -33,7 +34,8 @@ def read_manifest(location: str) -> Iterator[pa.RecordBatch]:
     keep their types. A folder's photos come in a fixed order, files before folders, each by name; the image_id is the
     relative path with its extension. Hidden files, and those whose names are no photos', are left out.
 
-    Raises JobError for a location that cannot be read or lacks a column, and for an empty image_id or uri.
+    Raises JobError for a location that cannot be read, lacks a column or has one twice, and for an empty image_id or
+    uri.
     """
     suffix = Path(location).suffix.lower()
     try:
@@ -170,6 +172,9 @@ def _texts(batch: pa.RecordBatch, name: str, location: str) -> list[str | None]:
 
 
 def _normalised(batch: pa.RecordBatch, base: str, location: str, first: int) -> pa.RecordBatch:
+    twice = sorted(name for name, count in Counter(batch.schema.names).items() if count > 1)
+    if twice:
+        raise JobError(f"{location} has more than one column named {', '.join(twice)}: rename all but one")
     missing = {"image_id", "uri"} - set(batch.schema.names)
     if missing:
         raise JobError(

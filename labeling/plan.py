@@ -6,6 +6,7 @@ import secrets
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from labeling.store import Store
 from labeling.tables import to_parquet
 
 _LAYOUT_VERSION = 2
+_WHOLE = 2**31 - 1
 
 
 def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:
@@ -33,7 +35,7 @@ def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:
     digest, rows = hashlib.sha256(), 0
     ids = array("Q")
     for shard, table in enumerate(shard_tables(read_manifest(source), shard_rows)):
-        for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        for row in zip(*map(_values, table.columns), strict=True):
             digest.update(json.dumps(row, default=str).encode() + b"\n")
             ids.append(int.from_bytes(hashlib.blake2b(row[0].encode(), digest_size=8).digest()))
         digest.update(json.dumps(table.schema.names).encode())
@@ -74,6 +76,17 @@ def shard_tables(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Ta
                 waiting, count = [], 0
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """What decides the key of each row. Times that Python has no value for count as Arrow writes them."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        array = column.combine_chunks()
+        one_by_one = (array.slice(row, 1) for row in range(len(array)))
+        return [one.to_string(window=_WHOLE, container_window=_WHOLE, element_size_limit=_WHOLE) for one in one_by_one]
+    return values
 
 
 def _key(manifest: str, labels: Labels, shard_rows: int) -> str:

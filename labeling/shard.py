@@ -61,9 +61,9 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
     await asyncio.to_thread(progress.recover)
     leave = progress.end
     try:
-        window = Window(photos.to_pylist(), labeler, reader, progress)
+        window = Window(photos.select(["image_id", "uri"]).to_pylist(), labeler, reader, progress)
         await window.try_suspects()
-        return await _label_and_commit(job, store, unit, attempt, photos.schema, window, labeler.engine, report)
+        return await _label_and_commit(job, store, unit, attempt, photos, window, labeler.engine, report)
     except asyncio.CancelledError:
         leave = progress.stop
         raise
@@ -76,7 +76,7 @@ async def _label_and_commit(
     store: Store,
     unit: Unit,
     attempt: str,
-    manifest: pa.Schema,
+    photos: pa.Table,
     window: Window,
     engine: str | None,
     report: Report,
@@ -90,7 +90,7 @@ async def _label_and_commit(
                 async for photo, result in results:
                     rows.append(_row(photo, result, tar, job, label_set))
                     report(rows[-1])
-    table = status.table(rows, job, manifest, label_set, Tar(name, tar.size, tar.sha256), engine)
+    table = status.table(rows, job, photos, label_set, Tar(name, tar.size, tar.sha256), engine)
     won = await asyncio.to_thread(store.create, status.path(unit.shard, unit.retry), table)
     if not won:
         await asyncio.to_thread(store.delete, name)
@@ -116,7 +116,7 @@ def _photos(job: Job, store: Store, unit: Unit) -> pa.Table:
 
 def _row(photo: dict[str, Any], result: Result, tar: ShardTar, job: Job, label_set: LabelSet) -> Row:
     """The photo's row; its labels go into the tar."""
-    row = Row(photo["image_id"], photo["uri"], attempts=result.attempts, seconds=result.seconds, carried=photo)
+    row = Row(photo["image_id"], photo["uri"], attempts=result.attempts, seconds=result.seconds)
     outcome = result.outcome
     if not isinstance(outcome, LabelMap):
         row.status, row.error_code, row.message = "error", outcome.code, str(outcome)

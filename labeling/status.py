@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -52,7 +52,6 @@ class Row:
     """Where the bytes of the label PNG begin in the tar."""
     size: int | None = None
     """How many they are."""
-    carried: dict[str, Any] = field(default_factory=dict)
 
     def count(self, counts: Counts) -> None:
         """Add the photo to `counts`."""
@@ -90,11 +89,9 @@ def schema(manifest: pa.Schema, label_set: LabelSet) -> pa.Schema:
     return pa.schema([*own, *((new, manifest.field(name).type) for name, new in carried.items())])
 
 
-def table(
-    rows: Sequence[Row], job: Job, manifest: pa.Schema, label_set: LabelSet, tar: Tar, engine: str | None
-) -> bytes:
-    """The status table as a Parquet file. engine: see Labeler."""
-    columns: dict[str, list[Any]] = {
+def table(rows: Sequence[Row], job: Job, photos: pa.Table, label_set: LabelSet, tar: Tar, engine: str | None) -> bytes:
+    """The status table as a Parquet file. photos: the rows' own of the manifest. engine: see Labeler."""
+    columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows]
         for name in ("image_id", "uri", "status", "error_code", "message", "attempts", "seconds")
     }
@@ -112,9 +109,9 @@ def table(
         "tar_sha256": tar.sha256,
     }.items():
         columns[name] = [value] * len(rows)
-    layout = schema(manifest, label_set)
-    for name, new in carried_columns(manifest, [n for n in layout.names if n in columns]).items():
-        columns[new] = [row.carried[name] for row in rows]
+    layout = schema(photos.schema, label_set)
+    for name, new in carried_columns(photos.schema, [n for n in layout.names if n in columns]).items():
+        columns[new] = photos[name]
     return to_parquet(pa.Table.from_pydict(columns, schema=layout))
 
 

@@ -19,6 +19,8 @@ from models.labelsets import LabelSet
 
 FOLDER = "exports"
 
+_COLUMNS = ("uri", "status", "width", "height", "confidence", "tar", "png_offset", "png_size")
+
 
 @dataclass(frozen=True)
 class LabelledPhoto:
@@ -63,7 +65,7 @@ class ShardPhotos:
 
     def __iter__(self) -> Iterator[LabelledPhoto]:
         """In the manifest's order, one in memory at a time."""
-        rows = status.newest(self._store, self._shard, self._retry)
+        rows = status.newest(self._store, self._shard, self._retry, _COLUMNS)
         with ExitStack() as stack:
             tars: dict[str, BinaryIO] = {}
             for number, row in enumerate(rows, self._shard * self.job.shard_rows + 1):

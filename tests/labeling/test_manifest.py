@@ -96,6 +96,21 @@ def test_a_manifest_that_makes_no_sense_is_told(tmp_path: Path, name: str, conte
         read(tmp_path / name)
 
 
+def _twice(path: Path) -> None:
+    names = ["image_id", "uri", "city", "city"]
+    if path.suffix == ".csv":
+        path.write_text(",".join(names) + "\n1,a,Bonn,Köln\n")
+    else:
+        pq.write_table(pa.table([["1"], ["a"], ["Bonn"], ["Köln"]], names=names), path)
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.parquet"])
+def test_a_column_that_comes_twice_is_told(name: str, tmp_path: Path) -> None:
+    _twice(tmp_path / name)
+    with pytest.raises(JobError, match="has more than one column named city: rename"):
+        read(tmp_path / name)
+
+
 def test_columns_that_begin_late_are_told(tmp_path: Path) -> None:
     rows = [{"image_id": str(n), "uri": "a"} | ({"late": 1} if n == 1500 else {}) for n in range(1600)]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))

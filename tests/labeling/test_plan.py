@@ -1,6 +1,9 @@
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from labeling.errors import JobError
@@ -58,6 +61,24 @@ def test_other_shards_do_not_mix_with_older_results(photos: Path, tmp_path: Path
     planned(photos, tmp_path / "out", shard_rows=4)
     with pytest.raises(JobError, match="its shard_rows is 4, not 5"):
         planned(photos, tmp_path / "out", shard_rows=5)
+
+
+def test_a_nanosecond_makes_another_job(tmp_path: Path) -> None:
+    keys = set()
+    for moment in (1_000_000_001, 1_000_000_002):
+        table = pa.table({"image_id": ["a"], "uri": ["a"], "t": pa.array([[moment]], pa.list_(pa.timestamp("ns")))})
+        pq.write_table(table, tmp_path / "m.parquet")
+        keys |= {planned(tmp_path / "m.parquet", tmp_path / f"{moment}-{n}")[0].key for n in range(2)}
+    assert len(keys) == 2
+
+
+def test_the_key_of_a_manifest_stays(tmp_path: Path) -> None:
+    """Else the same command would no longer go on with a job that an earlier version began."""
+    table = pa.table(
+        {"image_id": ["a", "b"], "uri": ["/a", "/b"], "x": [1.5, None], "t": [datetime(2024, 1, 2, tzinfo=UTC), None]}
+    )
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert planned(tmp_path / "m.parquet", tmp_path / "out")[0].key == "f95eb8cfb072d94e14f9224eed661ca7"
 
 
 def test_an_id_that_occurs_twice_is_told(tmp_path: Path) -> None:

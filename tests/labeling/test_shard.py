@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from images import decode, decode_label_map
 from labeling import status
+from labeling.exports.shard import ExportUnit, export_shard
 from labeling.in_progress import InProgress
 from labeling.photos import PhotoReader
 from labeling.shard import Unit, label_shard
@@ -167,6 +170,38 @@ def test_the_manifests_further_columns_come_along(photos: Path, tmp_path: Path) 
         ("Bonn", "old", "error"),
         ("Köln", "new", "ok"),
     ]
+
+
+def test_further_columns_keep_what_python_has_no_value_for(photos: Path, tmp_path: Path) -> None:
+    moments = pa.array([1_700_000_000_123_456_789, None], pa.timestamp("ns", "UTC"))
+    nested = pa.array([[1], [2, None]], pa.list_(pa.duration("ns")))
+    far = pa.array([2**62, 0], pa.timestamp("us"))
+    table = pa.table({"image_id": ["a", "b"], "uri": ["cut.jpg", "cam0/0.jpg"], "t": moments, "n": nested, "far": far})
+    pq.write_table(table, photos / "m.parquet")
+    job, store = planned(photos / "m.parquet", tmp_path / "out")
+    label_all(job, store)
+    assert label_unit(job, store, Unit(0, retry=1))
+    first, again = status.read(store, 0, 0), status.read(store, 0, 1)
+    for name in ("t", "n", "far"):
+        assert first[name].combine_chunks().equals(table[name].combine_chunks())
+        assert again[name].combine_chunks().equals(table[name].slice(0, 1).combine_chunks())
+    export_shard(job, store, ExportUnit("label-studio", 0, 1))
+    assert (tmp_path / "out/exports/label-studio/part-00000.json").exists()
+
+
+def test_status_tables_are_manifests_again_and_again(photos: Path, tmp_path: Path) -> None:
+    manifest = photos
+    for round_number in range(4):
+        job, store = planned(manifest, tmp_path / f"out{round_number}", shard_rows=8)
+        label_all(job, store)
+        table = status.read(store, 0, 0)
+        manifest = tmp_path / f"out{round_number}/status/part-00000.parquet"
+    assert len(set(table.column_names)) == len(table.column_names)
+    assert {name for name in table.column_names if name.endswith("_status")} == {
+        "manifest_status",
+        "manifest_manifest_status",
+        "manifest_manifest_manifest_status",
+    }
 
 
 def test_a_retry_adds_a_table_of_the_failed_rows_alone(photos: Path, anywhere: str) -> None:
