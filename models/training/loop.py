@@ -5,6 +5,7 @@ random outlives a step: the order of an epoch and every view of a photo derive f
 was stopped and resumed takes the same steps as one that was not.
 """
 
+import hashlib
 import json
 import math
 import sys
@@ -173,12 +174,24 @@ class Run:
         loss = self.loss(logits, labels.to(self.device))
         self.optimiser.zero_grad()
         loss.backward()
-        if self.recipe.clip_gradient_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_gradient_norm)
+        most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
+        # The one time in a step that a GPU is waited for.
+        value, norm = torch.stack((loss.detach(), norm)).tolist()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise RunError(self._diverged(value, norm))
         self.optimiser.step()
         self.average.update_parameters(self.network)
         self.step += 1
-        return loss.item(), rate
+        return value, rate
+
+    def _diverged(self, loss: float, norm: float) -> str:
+        best = self.out / "best.safetensors"
+        again = f", and go on from the best weights in another --out with --init {best}" if best.exists() else ""
+        return (
+            f"the run diverged in step {self.step + 1} (loss {loss}, norm of the gradient {norm}), which is not taken: "
+            f"lower learning_rate in the recipe or set clip_gradient_norm{again}"
+        )
 
     def _validate(self, rate: float, seconds: float) -> None:
         last = self.out / "last.safetensors"
@@ -221,11 +234,19 @@ class Run:
         # Validated, so that fields younger than the run have their defaults.
         if Recipe.model_validate(state["recipe"]) != self.recipe:
             raise RunError(f"{path} was made with another recipe: resume with that one, or give another --out")
+        # Runs older than this field have none.
+        if state.get("photos", self._photos()) != self._photos():
+            raise RunError(f"{path} was made with other photos: resume with the same --data and --exclude")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.losses = state["step"], state["best"], state["losses"]
         self.card = self.card.model_copy(update={"data": state.get("data", self.card.data)})
+
+    def _photos(self) -> str:
+        """A hash of what is trained and scored on, by name: the folder may have moved."""
+        names = [[photo.name for photo in photos.photos] for photos in (self.train_set, self.val_set)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
     def _save_state(self) -> None:
         temporary = self.out / "state.tmp"
@@ -239,6 +260,7 @@ class Run:
                 "best": self.best,
                 "losses": self.losses,
                 "data": self.card.data,
+                "photos": self._photos(),
             },
             temporary,
         )

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,42 @@ def test_a_run_is_not_continued_by_another_recipe(straight: Path, dataset_dir: P
         start(other, dataset_dir, straight, resume=True)
 
 
+def test_a_run_is_not_continued_on_other_photos(dataset_dir: Path, tmp_path: Path) -> None:
+    out, moved, fewer = (tmp_path / name for name in ("run", "moved", "fewer"))
+    run = start(four_steps(), dataset_dir, out, exclude=("b-1*",))
+    interrupt_in_step(run, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    for folder in (moved, fewer):
+        shutil.copytree(dataset_dir, folder)
+    (fewer / "val/images/c-1.png").unlink()
+    for data, exclude in ((dataset_dir, ()), (dataset_dir, ("b-0*",)), (fewer, ("b-1*",))):
+        with pytest.raises(RunError, match="made with other photos: resume with the same --data and --exclude"):
+            start(four_steps(), data, out, exclude=exclude, resume=True)
+    assert start(four_steps(), moved, out, exclude=("b-1*",), resume=True).step == 1
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("clip", [None, 5.0])
+def test_a_run_that_diverges_ends_before_the_step_and_says_what_to_do(
+    where: str, clip: float | None, recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path
+) -> None:
+    run = start(recipe(clip_gradient_norm=clip), dataset_dir, tmp_path, validate_every=1)
+
+    def too_large(tensor: Tensor) -> Tensor:
+        return tensor * math.inf if run.step == 2 else tensor
+
+    if where == "loss":
+        run.loss.register_forward_hook(lambda *arguments: too_large(arguments[-1]))
+    else:
+        next(run.network.parameters()).register_hook(too_large)  # type: ignore[no-untyped-call]
+    with pytest.raises(RunError, match=r"diverged in step 3 .* lower learning_rate .* --init .*best\.safetensors"):
+        run.train()
+    assert run.step == state_of(tmp_path)["step"] == 2
+    for kept in (run.network.parameters(), run.average.parameters()):
+        assert all(parameter.isfinite().all() for parameter in kept)
+
+
 def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:
     run = start(four_steps(), dataset_dir, tmp_path)
     interrupt_in_step(run, 1)
@@ -164,7 +201,7 @@ def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path
     state = state_of(tmp_path)
     for young in ("layout", "train_split", "val_split", "steps", "batch_norm_momentum"):
         del state["recipe"][young]
-    del state["data"]
+    del state["data"], state["photos"]
     torch.save(state, tmp_path / "state.pt")
     assert start(four_steps(), dataset_dir, tmp_path, resume=True).step == 1
 
