@@ -1,12 +1,14 @@
 """The list of photos: Parquet, CSV or JSONL with the columns image_id and uri, a folder, or a bucket prefix."""
 
+import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
@@ -38,13 +40,17 @@ def read_manifest(location: str) -> Iterator[pa.RecordBatch]:
     uri.
     """
     suffix = Path(location).suffix.lower()
+    readers: dict[str, Callable[[BinaryIO], Iterator[pa.RecordBatch]]] = {
+        ".parquet": _parquet,
+        ".csv": _csv,
+        ".jsonl": partial(_jsonl, location=location),
+    }
     try:
-        if suffix in FILES:
+        if suffix in readers:
             base = location.rpartition("/")[0] if scheme(location) else str(local_path(location).parent)
-            with _local_file(location) as path:
-                reader = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}[suffix]
+            with _local_file(location) as file:
                 row = 0
-                for batch in reader(path):
+                for batch in readers[suffix](file):
                     yield _normalised(batch, base, location, row)
                     row += batch.num_rows
         else:
@@ -53,52 +59,55 @@ def read_manifest(location: str) -> Iterator[pa.RecordBatch]:
         raise JobError(f"{location} cannot be read: {error}") from error
 
 
-def _local_file(location: str) -> AbstractContextManager[Path]:
+def _local_file(location: str) -> AbstractContextManager[BinaryIO]:
     if not scheme(location):
-        return nullcontext(local_path(location))
+        return local_path(location).open("rb")
     if scheme(location) not in BUCKET_SCHEMES:
         raise JobError(f"{location}: a manifest lies on this machine or in a bucket ({', '.join(BUCKET_SCHEMES)})")
     folder, _, name = location.rpartition("/")
     return open_store(folder).local_copy(name)
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(_BATCH)
+def _parquet(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(file) as parquet:
+        yield from parquet.iter_batches(_BATCH)
 
 
-def _csv(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.csv.open_csv(path) as header:
-        names = header.schema.names
+def _csv(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    header = next((line for line in file if line.strip()), b"")
+    names = pa.csv.read_csv(io.BytesIO(header)).column_names
+    file.seek(0)
     # Types guessed from the first block would fail on a later one.
     as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    with pa.csv.open_csv(path, convert_options=as_text) as reader:
+    with pa.csv.open_csv(file, convert_options=as_text) as reader:
         yield from reader
 
 
-def _jsonl(path: Path) -> Iterator[pa.RecordBatch]:
+def _jsonl(file: BinaryIO, location: str) -> Iterator[pa.RecordBatch]:
     names: list[str] = []
-    with path.open(encoding="utf-8") as lines:
-        for rows in _chunks(_json_rows(lines, path)):
+    with io.TextIOWrapper(file, encoding="utf-8") as lines:
+        for rows in _chunks(_json_rows(lines, location)):
             # The first rows say which columns there are.
             names = names or list(dict.fromkeys(name for row in rows for name in row))
             strange = {name for row in rows for name in row} - set(names)
             if strange:
-                raise JobError(f"{path}: the columns {sorted(strange)} begin after the first {_BATCH} rows")
+                raise JobError(f"{location}: the columns {sorted(strange)} begin after the first {_BATCH} rows")
             yield pa.RecordBatch.from_pydict(
                 {name: pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in names}
             )
 
 
-def _json_rows(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(lines: Iterable[str], location: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise JobError(f"{path}, line {number}: not JSON ({error})") from error
+                raise JobError(f"{location}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
-                raise JobError(f'{path}, line {number}: a line is an object such as {{"image_id": ..., "uri": ...}}')
+                raise JobError(
+                    f'{location}, line {number}: a line is an object such as {{"image_id": ..., "uri": ...}}'
+                )
             yield row
 
 

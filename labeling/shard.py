@@ -9,8 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -84,8 +83,8 @@ async def _label_and_commit(
     label_set = labelsets.load(job.labels.label_set)
     name = f"{FOLDER}/{unit.name}.{attempt}.tar"
     rows: list[Row] = []
-    async with _in_thread(store.new_file(name)) as path:
-        with ShardTar(path) as tar:
+    async with _in_thread(store.new_file(name)) as file:
+        with ShardTar(file) as tar:
             async with aclosing(window.in_order()) as results:
                 async for photo, result in results:
                     rows.append(_row(photo, result, tar, job, label_set))
@@ -136,11 +135,11 @@ def _row(photo: dict[str, Any], result: Result, tar: ShardTar, job: Job, label_s
 
 
 @asynccontextmanager
-async def _in_thread(manager: AbstractContextManager[Path]) -> AsyncIterator[Path]:
+async def _in_thread(manager: AbstractContextManager[BinaryIO]) -> AsyncIterator[BinaryIO]:
     """The same context; entering and leaving, which write and upload, keep the event loop free."""
-    path = await asyncio.to_thread(manager.__enter__)
+    file = await asyncio.to_thread(manager.__enter__)
     try:
-        yield path
+        yield file
     except BaseException as error:
         await asyncio.to_thread(manager.__exit__, type(error), error, error.__traceback__)
         raise

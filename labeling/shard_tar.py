@@ -6,8 +6,7 @@ Equal labels make equal bytes: times and owners are zero, and nothing depends on
 import hashlib
 import json
 import tarfile
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from labeling.names import member_name
 
@@ -15,10 +14,10 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class ShardTar:
-    """Written front to back in a `with` block; after it, `size` and `sha256` are those of the finished file."""
+    """Written front to back in a `with` block; after it, `size` and `sha256` are those of the finished tar."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -40,7 +39,6 @@ class ShardTar:
         # Two empty blocks end a tar, which is filled up to a whole record.
         end = self.size + 2 * _BLOCK
         self._write(bytes(-(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE - self.size))
-        self._file.close()
 
     def _member(self, name: str, data: bytes) -> int:
         info = tarfile.TarInfo(name)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -35,8 +35,8 @@ class Store(Protocol):
         """The file, or `length` bytes of it from `start`."""
         ...
 
-    def local_copy(self, path: str) -> AbstractContextManager[Path]:
-        """The file as one of this machine, while the `with` block runs."""
+    def local_copy(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """The file as one of this machine, open to read while the `with` block runs."""
         ...
 
     def create(self, path: str, data: bytes) -> bool:
@@ -47,8 +47,8 @@ class Store(Protocol):
         """Write or overwrite, whole or not at all."""
         ...
 
-    def new_file(self, path: str) -> AbstractContextManager[Path]:
-        """A path of this machine to write to; when the `with` block ends well, the file lies durably at `path`."""
+    def new_file(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """A file of this machine to write to; when the `with` block ends well, it lies durably at `path`."""
         ...
 
     def delete(self, path: str) -> None:
@@ -90,11 +90,8 @@ class DiskStore:
             file.seek(start)
             return file.read(-1 if length is None else length)
 
-    @contextmanager
-    def local_copy(self, path: str) -> Iterator[Path]:
-        if not (self._root / path).exists():
-            raise FileNotFoundError(path)
-        yield self._root / path
+    def local_copy(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return (self._root / path).open("rb")
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._root / path
@@ -121,12 +118,14 @@ class DiskStore:
             temporary.unlink(missing_ok=True)
 
     @contextmanager
-    def new_file(self, path: str) -> Iterator[Path]:
+    def new_file(self, path: str) -> Iterator[BinaryIO]:
         target = self._root / path
         temporary = self._temporary(target)
         try:
-            yield temporary
-            _sync(temporary)
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -185,13 +184,13 @@ class BucketStore:
             return bytes(obstore.get_range(self._store, path, start=start, length=length))
 
     @contextmanager
-    def local_copy(self, path: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="segserve-") as folder:
-            copy = Path(folder, "copy")
-            with _as_os_errors(), copy.open("wb") as file:
+    def local_copy(self, path: str) -> Iterator[BinaryIO]:
+        with _nameless() as file:
+            with _as_os_errors():
                 for chunk in obstore.get(self._store, path).stream():
                     file.write(chunk)
-            yield copy
+            file.seek(0)
+            yield file
 
     def create(self, path: str, data: bytes) -> bool:
         try:
@@ -207,10 +206,10 @@ class BucketStore:
             obstore.put(self._store, path, data)
 
     @contextmanager
-    def new_file(self, path: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="segserve-") as folder:
-            file = Path(folder, "file")
+    def new_file(self, path: str) -> Iterator[BinaryIO]:
+        with _nameless() as file:
             yield file
+            file.seek(0)
             with _as_os_errors():
                 obstore.put(self._store, path, file)
 
@@ -245,6 +244,11 @@ def _as_os_errors() -> Iterator[None]:
         raise FileExistsError(first_line(error)) from error
     except BaseError as error:
         raise OSError(first_line(error)) from error
+
+
+def _nameless() -> AbstractContextManager[BinaryIO]:
+    """A file that ends with its process, however that dies: with a name it would stay, and in time fill the disk."""
+    return tempfile.TemporaryFile()
 
 
 def _write(path: Path, data: bytes, *, durably: bool = False) -> None:

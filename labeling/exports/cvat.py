@@ -15,7 +15,7 @@ _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 def export_cvat(photos: ShardPhotos) -> None:
     """part-NNNNN.zip. CVAT finds a mask's frame by its name without the extension."""
-    with photos.new_file(f"{photos.part}.zip") as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with photos.new_file(f"{photos.part}.zip") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         palette = b"".join(map(bytes, colours(photos.label_set))).ljust(256 * 3, b"\0")
         stems: list[str] = []
         for photo in photos:

@@ -18,12 +18,13 @@ _FROM, _TO = "labels", "image"
 
 def export_label_studio(photos: ShardPhotos) -> None:
     """part-NNNNN.json, to be imported into a project whose labeling interface is config.xml."""
-    with photos.new_file(f"{photos.part}.json") as path, path.open("w", encoding="utf-8") as file:
+    with photos.new_file(f"{photos.part}.json") as file:
         separator = "["
         for photo in photos:
-            file.write(separator + json.dumps(_task(photo, photos.job.labels.model, photos.label_set)))
+            task = json.dumps(_task(photo, photos.job.labels.model, photos.label_set))
+            file.write(f"{separator}{task}".encode())
             separator = ",\n"
-        file.write("[]" if separator == "[" else "]")
+        file.write(b"[]" if separator == "[" else b"]")
     photos.write("config.xml", config(photos.label_set).encode())
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -59,8 +58,8 @@ class ShardPhotos:
         """Write a file of the export; the path is relative to the format's folder."""
         self._store.write(f"{self._folder}/{path}", data)
 
-    def new_file(self, path: str) -> AbstractContextManager[Path]:
-        """A file of the export that is too large for memory: a path to write to in a `with` block."""
+    def new_file(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """A file of the export that is too large for memory, to write to in a `with` block."""
         return self._store.new_file(f"{self._folder}/{path}")
 
     def __iter__(self) -> Iterator[LabelledPhoto]:
@@ -72,8 +71,7 @@ class ShardPhotos:
                 if row["status"] != "ok":
                     continue
                 if (name := row["tar"]) not in tars:
-                    copy = stack.enter_context(self._store.local_copy(name))
-                    tars[name] = stack.enter_context(copy.open("rb"))
+                    tars[name] = stack.enter_context(self._store.local_copy(name))
                 tars[name].seek(row["png_offset"])
                 yield LabelledPhoto(
                     number=number,

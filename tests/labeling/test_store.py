@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,8 +16,8 @@ def test_what_is_written_is_read(anywhere: str) -> None:
     store.write("a/b.bin", b"0123456789")
     assert store.read("a/b.bin") == b"0123456789"
     assert store.read("a/b.bin", 3, 4) == b"3456"
-    with store.local_copy("a/b.bin") as path:
-        assert path.read_bytes() == b"0123456789"
+    with store.local_copy("a/b.bin") as file:
+        assert file.read() == b"0123456789"
 
 
 def test_a_file_is_created_once(anywhere: str) -> None:
@@ -44,15 +47,16 @@ def test_of_many_creators_one_wins(anywhere: str) -> None:
 
 def test_a_new_file_appears_when_it_is_whole(anywhere: str) -> None:
     store = open_store(anywhere)
-    with store.new_file("labels/a.tar") as path:
-        path.write_bytes(b"x" * 6_000_000)
+    with store.new_file("labels/a.tar") as file:
+        file.write(b"x" * 6_000_000)
         assert list(store.list("labels")) == []
     assert list(store.list("labels")) == [Entry("labels/a.tar", 6_000_000)]
+    assert store.read("labels/a.tar") == b"x" * 6_000_000
 
 
 def _half_written(store: Store) -> None:
-    with store.new_file("labels/part-00000.ab.tar") as path:
-        path.write_bytes(b"half")
+    with store.new_file("labels/part-00000.ab.tar") as file:
+        file.write(b"half")
         raise ZeroDivisionError
 
 
@@ -87,13 +91,37 @@ def test_lists_are_of_one_folder_in_order(anywhere: str) -> None:
 
 def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
-    with store.new_file("labels/part-00000.ab.tar") as path:
-        path.write_bytes(b"half")
+    with store.new_file("labels/part-00000.ab.tar") as file:
+        file.write(b"half")
         assert list(store.list("labels")) == []
         [(leftover, wanted, age)] = store.leftovers()
         assert wanted == "labels/part-00000.ab.tar"
         assert age < 60
-        assert tmp_path / leftover == path
+        assert tmp_path / leftover == Path(file.name)
+
+
+WRITER = """
+import sys, time
+from labeling.store import open_store
+store = open_store(sys.argv[1])
+store.write("whole", bytes(100_000))
+with store.local_copy("whole") as copy, store.new_file("half") as file:
+    file.write(bytes(100_000))
+    file.flush()
+    print("written", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_writer_leaves_nothing_on_this_machine(bucket: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, bucket]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        process.kill()
+    assert list(tmp_path.iterdir()) == []
+    assert [entry.path for entry in open_store(bucket).list("")] == ["whole"]
 
 
 def test_folders_are_removed_that_hold_nothing(tmp_path: Path) -> None:
