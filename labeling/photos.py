@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 # Repeating is `retrying`'s business, which counts the attempts.
 _ONCE: "RetryConfig" = {"max_retries": 0}
 _HTTP_TIMEOUT_S = 30.0
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+"""Without a byte."""
+_URL_SECONDS = 600.0
+"""For a whole photo: a server that drips would hold its shard for days."""
+_PASSING = {408, 425, 429}
+"""Besides all from 500 on."""
 
 
 class PhotoReader:
@@ -70,8 +74,8 @@ class PhotoReader:
     async def _read_url(self, uri: str) -> bytes:
         data = bytearray()
         try:
-            async with self._http.stream("GET", uri) as answer:
-                if answer.status_code in _PASSING:
+            async with asyncio.timeout(_URL_SECONDS), self._http.stream("GET", uri) as answer:
+                if answer.status_code >= 500 or answer.status_code in _PASSING:
                     raise TransientError("unreachable", f"{uri}: the server answered {answer.status_code}")
                 if answer.status_code in (401, 403):
                     raise PhotoError("forbidden", f"{uri}: the server answered {answer.status_code}")
@@ -83,6 +87,8 @@ class PhotoReader:
                         raise _too_large(uri, len(data))
         except httpx.InvalidURL as error:
             raise PhotoError("not-found", f"{uri}: {error}") from error
+        except TimeoutError as error:
+            raise TransientError("unreachable", f"{uri}: not whole after {_URL_SECONDS:g} s") from error
         except httpx.HTTPError as error:
             raise TransientError("unreachable", f"{uri}: {error or type(error).__name__}") from error
         return bytes(data)

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from labeling import photos
 from labeling.errors import PhotoError, TransientError
@@ -69,6 +70,9 @@ async def test_a_file_that_may_not_be_read_is_permanent(tmp_path: Path) -> None:
         (429, "unreachable", True),
         (500, "unreachable", True),
         (503, "unreachable", True),
+        (507, "unreachable", True),
+        (522, "unreachable", True),
+        (530, "unreachable", True),
     ],
 )
 async def test_what_a_web_server_refuses(status: int, code: str, passing: bool) -> None:
@@ -97,6 +101,20 @@ async def test_an_answer_that_is_too_large_is_cut_short() -> None:
         with pytest.raises(PhotoError) as found:
             await read(f"{url}/a.jpg")
     assert found.value.code == "body-too-large"
+
+
+async def test_an_answer_that_drips_ends_and_may_do_better_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "_URL_SECONDS", 0.3)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"."
+            await asyncio.sleep(0.05)
+
+    async with web_server(lambda _: StreamingResponse(dripping())) as url:
+        with pytest.raises(TransientError, match=r"not whole after 0\.3 s") as found:
+            await read(f"{url}/a.jpg")
+    assert found.value.code == "unreachable"
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1/a.jpg", "http://[::1]:1/a.jpg"])
