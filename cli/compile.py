@@ -1,5 +1,6 @@
 """segserve compile: what the first start on a machine would do, done before it."""
 
+import os
 import time
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import click
 
 from cli.options import model_dir_option, model_option, user_errors
 from models.engine.compilation import CompilationError
-from models.engine.loading import CheckpointError, UnknownModelError, compile_checkpoint, find
+from models.weights.checkpoint import CheckpointError
+from models.weights.library import UnknownModelError, find
 
 
 @click.command("compile")
@@ -28,6 +30,11 @@ def command(model: str, model_dir: Path | None, cache_dir: Path | None) -> None:
     models, is compiled with the first of them.
     """
     started = time.perf_counter()
+    if cache_dir:
+        os.environ["SEGSERVE_CACHE_DIR"] = str(cache_dir.absolute())
+    # Only now: numba learns of its cache when the engine is imported.
+    from models.engine.loading import compile_checkpoint
+
     with user_errors(CheckpointError, CompilationError, OSError, UnknownModelError):
         path = compile_checkpoint(find(model, model_dir), cache_dir)
     click.echo(f"{click.format_filename(path)} ({time.perf_counter() - started:.1f} s)")

@@ -1,5 +1,6 @@
 """segserve serve: the gateway on a socket. Its flags are the settings, and so are its environment variables."""
 
+import os
 import sys
 from typing import Any
 
@@ -21,6 +22,9 @@ def serve(**given: Any) -> None:
     """
     settings = read(Settings, given)
     configure_logging(settings.log_level)
+    if settings.cache_dir:
+        # For what reads nothing else: numba, when the engine is imported, and the processes that we start.
+        os.environ["SEGSERVE_CACHE_DIR"] = str(settings.cache_dir.absolute())
     failed = False
 
     def stop() -> None:

@@ -6,6 +6,7 @@ import click
 
 from cli.options import user_errors
 from cli.settings import flags, read
+from models.weights.checkpoint import CheckpointError
 from service.telemetry.logs import configure_logging
 from worker.server import Server
 from worker.settings import WorkerSettings
@@ -19,7 +20,7 @@ def worker(stop_with_stdin: bool, **given: Any) -> None:
     """
     settings = read(WorkerSettings, given)
     configure_logging(settings.log_level)
-    with user_errors(OSError):
+    with user_errors(CheckpointError, OSError):
         Server(settings).run_until_stopped(stop_with_stdin=stop_with_stdin)
 
 

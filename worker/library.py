@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.weights.checkpoint import Checkpoint, CheckpointError
-from models.weights.library import SHIPPED, named
+from models.weights.library import SHIPPED, check, named
 
 logger = logging.getLogger("segserve.worker")
 
@@ -17,6 +17,8 @@ class WatchedLibrary:
     """Those in `directory`, and those that ship under other names. A file is read again only when it has changed."""
 
     def __init__(self, directory: Path | None) -> None:
+        """Raises CheckpointError where `directory` is not there."""
+        check(directory)
         self._directory = directory
         self._known: dict[Path, tuple[tuple[int, int], Checkpoint | None]] = {}
 

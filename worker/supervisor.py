@@ -44,10 +44,10 @@ class Supervisor:
     """`run` it, and read its `status`."""
 
     def __init__(self, settings: WorkerSettings, handler: str = HANDLER) -> None:
-        """handler: the module of the class that TorchServe's Python processes run."""
+        """handler: the module of the class that TorchServe's Python processes run. Raises CheckpointError."""
         self._settings, self._handler = settings, handler
-        self.folder = Path(tempfile.mkdtemp(prefix="segserve-"))
         self._library = WatchedLibrary(settings.model_dir)
+        self.folder = Path(tempfile.mkdtemp(prefix="segserve-"))
         names = gpus()
         self.kind = names[0] if names else "cpu"
         self.slots = settings.slots or len(names) or min(cores(), _MOST_ON_CPU)

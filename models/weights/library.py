@@ -20,6 +20,7 @@ def library(directory: Path | None = None) -> list[Checkpoint]:
     Raises CheckpointError where there is no such folder, and for a file in either that is no checkpoint or is not
     called NAME@VERSION.safetensors.
     """
+    check(directory)
     own = _checkpoints(directory) if directory else []
     taken = {checkpoint.card.name for checkpoint in own}
     shipped = [checkpoint for checkpoint in _checkpoints(SHIPPED) if checkpoint.card.name not in taken]
@@ -37,6 +38,12 @@ def find(model: str, directory: Path | None = None) -> Checkpoint:
         known = ", ".join(f"{c.card.name}@{c.card.version}" for c in checkpoints) or "none"
         raise UnknownModelError(f"there are no weights for model '{model}'; those at hand: {known}")
     return matches[-1]
+
+
+def check(directory: Path | None) -> None:
+    """Raises CheckpointError where the user's folder is not there: what ships must not pass for what is in it."""
+    if directory and not directory.is_dir():
+        raise CheckpointError(f"there is no folder {directory} to take models from")
 
 
 def named(path: Path) -> Checkpoint:

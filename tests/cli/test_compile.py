@@ -52,17 +52,21 @@ for confidence in (False, True):
 def test_label_upsampling_is_compiled_too_and_a_second_process_finds_it(checkpoint_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "numba"
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    environment |= {"SEGSERVE_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1", "NUMBA_OPT": "0"}
+    environment |= {"NUMBA_DEBUG_CACHE": "1", "NUMBA_OPT": "0"}
 
-    def told(*program: str) -> list[str]:
+    def told(*program: str, **others: str) -> list[str]:
         """What numba says of its cache."""
-        done = subprocess.run([sys.executable, *program], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, *program], env=environment | others, capture_output=True, text=True, check=True
+        )
         return [line for line in done.stdout.splitlines() if line.startswith("[cache] data ")]
 
-    first = told("-m", "cli", "compile", "--model", "tiny", "--model-dir", str(checkpoint_dir))
+    model = ("--model", "tiny", "--model-dir", str(checkpoint_dir))
+    elsewhere = str(tmp_path / "elsewhere")
+    first = told("-m", "cli", "compile", *model, "--cache-dir", str(tmp_path), SEGSERVE_CACHE_DIR=elsewhere)
     assert first
     assert all(line.startswith(f"[cache] data saved to '{folder}") for line in first)
-    second = told("-c", LABEL, str(checkpoint_dir))
+    second = told("-c", LABEL, str(checkpoint_dir), SEGSERVE_CACHE_DIR=str(tmp_path))
     assert second
     assert all(line.startswith(f"[cache] data loaded from '{folder}") for line in second)
 

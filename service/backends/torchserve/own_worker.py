@@ -20,6 +20,9 @@ class OwnWorker:
     """`segserve worker` on free ports of loopback. It stops when its standard input ends, so it never outlives us."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises NotADirectoryError, as nobody would read what the worker says when it ends again and again."""
+        if settings.model_dir and not settings.model_dir.is_dir():
+            raise NotADirectoryError(f"there is no folder {settings.model_dir} to take models from")
         self._settings = settings
         port = _free_port()
         self.url = f"http://{_HOST}:{port}"

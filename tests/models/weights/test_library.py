@@ -84,6 +84,14 @@ def test_an_unknown_model_is_answered_with_those_at_hand(wanted: str, shipped: P
     assert str(caught.value) == f"there are no weights for model '{wanted}'; those at hand: alley@2, street@1"
 
 
+def test_a_folder_that_is_not_there_is_refused(shipped: Path, tmp_path: Path, card: Card) -> None:
+    put(shipped, card, "street", 1)
+    (tmp_path / "file").write_text("no folder")
+    for name in ("gone", "file"):
+        with pytest.raises(CheckpointError, match=f"there is no folder .*{name} to take models from"):
+            find("street", tmp_path / name)
+
+
 @pytest.mark.usefixtures("shipped")
 def test_without_any_weights_the_answer_says_so() -> None:
     assert library() == []
