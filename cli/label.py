@@ -113,6 +113,8 @@ def command(
     """
     if index is not None and index_count is not None and index >= index_count:
         raise click.UsageError(f"--index {index}: the parts of --index-count {index_count} begin with 0")
+    if resume or retry or status_only:
+        _refuse_what_a_plan_decides(ctx, "--resume" if resume else "--retry-failed" if retry else "--status")
     with user_errors(JobError, OSError), _interruptible():
         store = open_store(out)
         if status_only:
@@ -157,6 +159,17 @@ def command(
             click.echo(f"done with this part, but {summary}; the index that ends last finishes the job", err=True)
             return
         _show(describe(job, summary), store, as_json)
+
+
+def _refuse_what_a_plan_decides(ctx: click.Context, way: str) -> None:
+    """way: the option by which the job in --out is meant, as it was planned."""
+    if ctx.params["manifest"] is not None:
+        raise click.UsageError(f"{way} is about the job in --out: leave out MANIFEST, or leave out {way} to label it")
+    for name, option in {"long_side": "--long-side", "shard_rows": "--shard-rows"}.items():
+        if ctx.get_parameter_source(name) != ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"the job's {option} is what it was planned with: leave it out, or label a MANIFEST to another --out"
+            )
 
 
 @contextmanager

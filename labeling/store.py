@@ -224,7 +224,7 @@ class BucketStore:
                     yield Entry(found["path"], found["size"])
 
     def leftovers(self) -> Iterator[tuple[str, str, float]]:
-        """None that a listing shows. The parts of an upload that a death cut short are for the bucket's lifecycle rule."""
+        """None that a listing shows: parts of an upload that a death cut short are the bucket's lifecycle rule's."""
         yield from ()
 
     def remove_empty_folders(self, folder: str, names: Container[str]) -> None:

@@ -222,6 +222,24 @@ def test_mistakes_are_told(arguments: list[str], status: int, message: str, out:
     assert message in result.stderr.replace("\n", " ")
 
 
+@pytest.mark.parametrize("way", ["--resume", "--retry-failed", "--status"])
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (["."], "leave out MANIFEST, or leave out {way} to label it"),
+        (["--long-side", "640"], "the job's --long-side is what it was planned with: leave it out, or"),
+        (["--shard-rows", "1000"], "the job's --shard-rows is what it was planned with: leave it out, or"),
+    ],
+)
+def test_what_a_job_that_goes_on_cannot_heed_is_told(
+    way: str, given: list[str], advice: str, photos: Path, out: Path
+) -> None:
+    planned(photos, out)
+    result = label(way, *given, "--out", out)
+    assert result.exit_code == 2
+    assert advice.format(way=way) in " ".join(result.stderr.split())
+
+
 def test_cityscapes_is_refused_before_any_work(photos: Path, out: Path, checkpoint_dir: Path) -> None:
     result = label(photos, "--out", out, "--model", "tiny", "--model-dir", checkpoint_dir, "--export", "cityscapes")
     assert result.exit_code == 1
