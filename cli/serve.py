@@ -1,7 +1,9 @@
 """segserve serve: the gateway on a socket. Its flags are the settings, and so are its environment variables."""
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,6 +16,10 @@ from service.server import Server
 from service.settings import Settings
 from service.telemetry.logs import configure_logging
 
+logger = logging.getLogger("segserve")
+# Variables of other commands: workers', and the key that `segserve label --endpoint` shows.
+_OTHERS = ("SEGSERVE_WORKER_", "SEGSERVE_API_KEY")
+
 
 def serve(**given: Any) -> None:
     """Serve POST /segment over HTTP.
@@ -25,6 +31,8 @@ def serve(**given: Any) -> None:
     if settings.cache_dir:
         # For what reads nothing else: numba, when the engine is imported, and the processes that we start.
         os.environ["SEGSERVE_CACHE_DIR"] = str(settings.cache_dir.absolute())
+    for name in _misspelt():
+        logger.warning("%s is no setting and changes nothing: `segserve serve --help` has them all", name)
     failed = False
 
     def stop() -> None:
@@ -38,6 +46,16 @@ def serve(**given: Any) -> None:
     server.run()
     if failed or not server.started:
         sys.exit(1)
+
+
+def _misspelt() -> Iterator[str]:
+    """Variables of the environment that look like a setting: a limit or a file of keys may be meant."""
+    prefix = Settings.model_config["env_prefix"]
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        other = name.startswith(_OTHERS[0]) or name == _OTHERS[1]
+        if name.startswith(prefix) and name.upper() not in known and not other:
+            yield name
 
 
 command = click.Command("serve", callback=serve, help=serve.__doc__, params=flags(Settings))

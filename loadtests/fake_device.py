@@ -86,6 +86,7 @@ class FakeBackend:
     """Serves the model `fake` on one fake device."""
 
     takes: Literal["pixels"] = "pixels"
+    bytes_per_padded_pixel = 0
 
     def __init__(self) -> None:
         self.models: Sequence[ModelInfo] = [MODEL]

@@ -34,6 +34,8 @@ _FIRST_GUESS = 3e-8
 # Bytes a pixel at the peak: decoded (3, twice for a moment), its labels and confidence (2), a blended overlay (3). What
 # codecs need for themselves comes on top, for as many photos as there are codec threads.
 _BYTES_PER_PIXEL = 11
+# On top, where a json answer carries an overlay: a PNG of a noisy photo, and its base64.
+_BYTES_PER_PIXEL_OF_OVERLAYS = 7
 # Photos in work give their memory back within about this time.
 _MEMORY_RETRY_SECONDS = 1.0
 # Between looks for a device, at start.
@@ -132,18 +134,24 @@ class Pipeline:
             check_overlay_size(info.height, info.width, order.form.overlay_type)
         pixels = info.width * info.height
         with self._admit(info.height, info.width, order) as ticket:
-            self.reserve(pixels * _BYTES_PER_PIXEL, own=held)
+            needed = self._bytes(pixels, ticket.key.cost, order.form)
+            self.reserve(needed, own=held)
             self.metrics.demand.labels(order.model.id, "admitted").inc(ticket.key.cost)
             self.metrics.admitted.labels(order.model.id, order.priority.name.lower()).inc()
             try:
                 answer = await self._segment_in_time(body, order, ticket)
             finally:
-                self.memory.release(pixels * _BYTES_PER_PIXEL)
+                self.memory.release(needed)
             took = time.perf_counter() - ticket.admitted
             exemplar = order.trace.exemplar if order.trace else None
             self.metrics.answer_seconds.labels(order.model.id, order.priority.name.lower()).observe(took, exemplar)
             self.metrics.prediction_ratio.labels(order.model.id).observe(took / (ticket.finish - ticket.admitted))
             return answer
+
+    def _bytes(self, pixels: int, padded_pixels: int, form: AnswerFormat) -> int:
+        """Memory for a photo. Networks are counted where they need more than for the batches that always go."""
+        codecs = pixels * (_BYTES_PER_PIXEL + (_BYTES_PER_PIXEL_OF_OVERLAYS if form.overlay else 0))
+        return codecs + max(0, padded_pixels - self.settings.batch_pixels) * self.backend.bytes_per_padded_pixel
 
     async def _segment_in_time(self, body: bytes, order: Order, ticket: Ticket) -> Answer:
         stages = Stages()

@@ -39,12 +39,19 @@ class Roster:
         self._changed: set[str] = set()
         """Devices that came, or got a model, while they were being brought in."""
         self._stopped = False
+        self._failure: Exception | None = None
+        """Of the last device that failed on a black photo."""
 
     async def start(self) -> None:
-        """Until what the backend has at once is attached; then go on following it."""
+        """Until what the backend has at once is attached; then go on following it.
+
+        Raises what they failed with on a black photo, where none of them could be attached.
+        """
         await self._backend.start(self._notice)
         self._notice()
         await asyncio.gather(*self._coming.values())
+        if self._failure and not self._scheduler.devices:
+            raise self._failure
 
     def stop(self) -> None:
         """Attach nothing more."""
@@ -76,6 +83,7 @@ class Roster:
 
         The backend takes a device that is lost meanwhile out of service itself.
         """
+        model: ModelInfo | None = None
         try:
             while model := self._not_warm(device):
                 await self._warm_up(device, model)
@@ -84,8 +92,9 @@ class Roster:
                 self._scheduler.attach(device)
         except DeviceLost as loss:
             logger.warning("%s was lost while it was warmed up: %s", device.id, loss)
-        except Exception:
-            logger.exception("%s takes no photos: it failed on a black one", device.id)
+        except Exception as error:
+            logger.exception("%s takes no photos: %s failed on a black one", device.id, model and model.id)
+            self._failure = error
         finally:
             del self._coming[device.id]
             if device.id in self._changed:

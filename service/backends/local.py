@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+import torch
 from prometheus_client import Metric
 
 from models.engine.background import BackgroundError, compile_in_background
@@ -26,7 +28,7 @@ from models.engine.loading import (
 )
 from models.engine.network import Network
 from models.engine.sharing import engine_threads, enter
-from service.backends.base import BatchKey, ModelInfo, Photo, Ran
+from service.backends.base import BatchKey, ModelInfo, Photo, Ran, Segmentation
 
 logger = logging.getLogger("segserve")
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class LocalBackend:
     """
 
     takes: Literal["pixels"] = "pixels"
+    bytes_per_padded_pixel = 72
 
     def __init__(
         self, model_dir: Path | None, *, preferred: str = "", cache_dir: Path | None = None, wait: bool = False
@@ -131,9 +134,16 @@ class LocalDevice:
 
     async def run(self, key: BatchKey, photos: Sequence[Photo]) -> Ran:
         engine, started = self.engines[key.model], time.perf_counter()
-        results = await self._in_thread(
-            lambda: engine.run(photos, confidence=key.confidence, long_side=key.long_side),
-        )
+
+        def run() -> Sequence[Segmentation]:
+            try:
+                return engine.run(photos, confidence=key.confidence, long_side=key.long_side)
+            except torch.AcceleratorError as error:
+                # Nothing runs on that device in this process any more; whoever started it starts another.
+                logger.critical("the GPU is lost, and the service ends: %r", error)
+                os._exit(1)
+
+        results = await self._in_thread(run)
         return Ran(results, time.perf_counter() - started)
 
     async def replace(self, model: str, network: Network, size: tuple[int, int]) -> None:

@@ -104,6 +104,7 @@ class FakeBackend:
     """What `start` raises."""
     devices: list[FakeDevice] = field(default_factory=list)
     takes: Literal["pixels"] = "pixels"
+    bytes_per_padded_pixel: int = 0
 
     def __post_init__(self) -> None:
         self.loaded.set()

@@ -59,9 +59,9 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(arguments: Sequence[object], log: Path) -> Iterator[ServerProcess]:
-    """Run Python with these arguments. A server that is left running is killed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")}
+def server_process(arguments: Sequence[object], log: Path, **variables: str) -> Iterator[ServerProcess]:
+    """Run Python with these arguments. A server that is left running is killed. variables: of its environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGSERVE_")} | variables
     with log.open("wb") as stderr:
         process = subprocess.Popen([sys.executable, *map(str, arguments)], stderr=stderr, env=environment)
     try:

@@ -110,6 +110,26 @@ async def test_photos_that_need_more_memory_than_there_is_are_refused_before_dec
         assert (await served.segment(PHOTO)).status_code == 200
 
 
+async def test_what_a_network_needs_for_a_large_input_counts(backend: FakeBackend) -> None:
+    """A small file may ask for a large input, and two of them for more memory than there is."""
+    backend.bytes_per_padded_pixel = 72
+    large = photos.png(photos.street(300, 512))
+    backend.device.gate.set()
+    async with gateway(backend, batch_pixels=10_000, max_memory_bytes=20_000_000) as served:
+        backend.device.gate.clear()
+        first = asyncio.create_task(served.segment(large, long_side=512))
+        await admitted(served, 1)
+        assert served.metric("segserve_memory_reserved_bytes") > 72 * 100_000
+        problem = problem_of(await served.segment(large, long_side=512), 429, "overloaded")
+        assert "memory" in problem["detail"]
+        # What goes in an ordinary batch costs no more than its pixels.
+        small = asyncio.create_task(served.segment(PHOTO))
+        await admitted(served, 2)
+        backend.device.gate.set()
+        assert [(await one).status_code for one in (first, small)] == [200, 200]
+        assert served.metric("segserve_memory_reserved_bytes") == 0
+
+
 async def test_past_its_deadline_a_photo_is_dropped_from_the_queue(served: Gateway, device: FakeDevice) -> None:
     device.gate.clear()
     running = asyncio.create_task(served.segment(PHOTO))

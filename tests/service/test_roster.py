@@ -59,7 +59,13 @@ async def test_a_device_that_fails_on_a_black_photo_keeps_no_other_out(caplog: p
     broken = Broken(id="broken")
     async with following(changing(broken, FakeDevice(id="well"))) as scheduler:
         assert await ids(scheduler) == ["well"]
-    assert "broken takes no photos: it failed on a black one" in caplog.text
+    assert "broken takes no photos: fake@1 failed on a black one" in caplog.text
+
+
+async def test_where_all_fail_that_there_are_at_once_nobody_waits_for_others() -> None:
+    with pytest.raises(RuntimeError, match="out of paint"):
+        async with following(changing(Broken(id="one"), Broken(id="two"))):
+            pass
 
 
 async def test_nobody_waits_for_a_device_that_hangs_while_it_is_warmed_up() -> None:

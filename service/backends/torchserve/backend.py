@@ -24,6 +24,7 @@ class TorchServeBackend:
     """The workers at `settings.workers_at`, or this machine's own. Raises ValueError for what is no URL."""
 
     takes: Literal["bytes"] = "bytes"
+    bytes_per_padded_pixel = 0
 
     def __init__(self, settings: Settings) -> None:
         self._max_pixels = settings.max_pixels

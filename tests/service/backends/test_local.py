@@ -3,6 +3,8 @@
 import asyncio
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,33 @@ async def test_a_network_that_is_compiled_later_may_use_all_cores(
             while backend.models[0].engine == "eager":  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     assert threads == [3, 3, 3]
+
+
+LOST_GPU = """
+import asyncio, sys
+import numpy as np
+import torch
+from pathlib import Path
+from models.engine.engine import Engine
+from service.backends.local import LocalBackend
+
+async def main():
+    backend = LocalBackend(Path(sys.argv[1]))
+    await backend.start(lambda: None)
+    def run(*_, **__):
+        raise torch.AcceleratorError("an illegal memory access")
+    Engine.run = run
+    model = backend.models[0]
+    key = backend.batch_key(model, 32, 64, long_side=None, confidence=False)
+    await backend.devices[0].run(key, [np.zeros((32, 64, 3), np.uint8)])
+
+asyncio.run(main())
+"""
+
+
+def test_a_gpu_that_is_lost_ends_the_process(checkpoint_dir: Path) -> None:
+    """Ready, and with a 500 for everybody, it would never be started anew."""
+    command = [sys.executable, "-c", LOST_GPU, str(checkpoint_dir)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "the GPU is lost, and the service ends" in ended.stderr
