@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from tests.service.server_process import server_process
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--backend", "torchserve"], ["worker"]])
@@ -25,6 +26,7 @@ import os
 from contextlib import suppress
 from unittest.mock import patch
 from cli.main import main
+from tests.service.server_process import server_process
 with patch("service.server.Server.run"), suppress(SystemExit):
     main()
 import numba
@@ -39,3 +41,19 @@ def test_all_that_is_compiled_is_kept_where_the_flag_says(tmp_path: Path) -> Non
     command = [sys.executable, "-c", SERVE_NOBODY, "serve", "--cache-dir", "kept"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(tmp_path / "kept"), str(tmp_path / "kept" / "numba")], done.stderr
+
+
+def test_a_misspelt_variable_is_told(checkpoint_dir: Path, tmp_path: Path) -> None:
+    """A slip in SEGSERVE_API_KEY_FILE would open the service to everybody."""
+    command = ["-m", "cli", "serve", "--port", 0, "--model", "tiny", "--model-dir", checkpoint_dir]
+    variables = {
+        "SEGSERVE_API_KEY_FIEL": "keys",
+        "SEGSERVE_MAX_PIXELS": "1000",
+        "SEGSERVE_WORKER_PORT": "1",
+        "SEGSERVE_API_KEY": "of segserve label",
+    }
+    with server_process(command, tmp_path / "log", **variables) as server:
+        warnings = [line["message"] for line in server.log() if line["level"] == "WARNING"]
+    assert [warning for warning in warnings if "no setting" in warning] == [
+        "SEGSERVE_API_KEY_FIEL is no setting and changes nothing: `segserve serve --help` has them all"
+    ]
