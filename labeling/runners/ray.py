@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
+import math
 import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnschedulableError, NodeDiedError, OutOfMemoryError, RayActorError
 
 from labeling.counts import Counts
 from labeling.errors import JobError
@@ -24,6 +25,10 @@ from labeling.status import Row
 from labeling.worker import Task, Worker, WorkerSettings
 
 _SECONDS_BETWEEN_REPORTS = 1.0
+_SECONDS_TO_A_PLACE = 120.0
+"""After which somebody may wonder why no actor begins: nodes that are being started take that long."""
+_DEATHS = (RayActorError, OutOfMemoryError, NodeDiedError, ActorUnschedulableError)
+"""What a task or a start ends with whose actor is no more; Ray gives them no base of their own."""
 
 
 class RayRunner:
@@ -45,17 +50,25 @@ class RayRunner:
             raise JobError(f"the Ray cluster {self._address or ''} cannot be reached ({error}): {advice}") from error
         try:
             cluster = ray.cluster_resources()
-            cores, gpus = int(cluster.get("CPU", 1)), int(cluster.get("GPU", 0))
-            threads = max(1, cores // gpus) if gpus and not settings.endpoint else 1
-            resources = {"num_cpus": threads, "num_gpus": 1 if gpus and not settings.endpoint else 0}
-            actor = ray.remote(max_concurrency=3, **resources)(RayWorker)
+            cores, gpus = int(cluster.get("CPU", 1)), 0 if settings.endpoint else int(cluster.get("GPU", 0))
+            threads = cores_beside_a_gpu(ray.nodes()) if gpus else 1
+            actor = ray.remote(max_concurrency=3, num_cpus=threads, num_gpus=1 if gpus else 0)(RayWorker)
             arguments = (job, store_uri, replace(settings, threads=threads))
-            workers = self._workers or (gpus if resources["num_gpus"] else cores)
+            workers = self._workers or gpus or cores
+            wanted = f"{threads} CPU" + (" and 1 GPU" if gpus else "")
             local = self._address and not scheme(store_uri)
             hint = f"; {store_uri} must be a folder that all nodes share, or --out a bucket" if local else ""
-            _Run(actor, arguments, tasks, progress, hint).work_off(min(workers, len(tasks)))
+            _Run(actor, wanted, arguments, tasks, progress, hint).work_off(min(workers, len(tasks)))
         finally:
             ray.shutdown()
+
+
+def cores_beside_a_gpu(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """As many as every GPU finds on its own node, for that is where its actor's must be. nodes: as Ray lists them."""
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
+    # A node with GPUs and no core at all has a place for nobody.
+    shares = [int(has["CPU"] // has["GPU"]) for has in resources if has.get("GPU") and has.get("CPU")]
+    return max(1, min(shares, default=1))
 
 
 class RayWorker:
@@ -111,12 +124,15 @@ class _Run:
     def __init__(
         self,
         actor: Any,
+        wanted: str,
         arguments: tuple[Job, str, WorkerSettings],
         tasks: Sequence[Task],
         progress: Progress,
         hint: str,
     ) -> None:
         self._actor = actor
+        self._wanted = wanted
+        """By each actor, of one node."""
         self._arguments = arguments
         self._waiting = deque(tasks)
         self._progress = progress
@@ -134,6 +150,7 @@ class _Run:
             for _ in range(workers):
                 self._start()
             reported = time.monotonic()
+            wonders_at = reported + _SECONDS_TO_A_PLACE
             while self._waiting or any(actor.task for actor in self._actors.values()):
                 finished, _ = ray.wait(list(self._actors), timeout=_SECONDS_BETWEEN_REPORTS)
                 for reference in finished:
@@ -141,6 +158,9 @@ class _Run:
                 if time.monotonic() > reported + _SECONDS_BETWEEN_REPORTS:
                     self._report(list(self._actors.values()))
                     reported = time.monotonic()
+                if reported > wonders_at:
+                    self._wonder()
+                    wonders_at = math.inf
         finally:
             self._stop()
 
@@ -154,6 +174,16 @@ class _Run:
         for actor in [*self._actors.values(), *self._idle]:
             ray.kill(actor.handle)
 
+    def _wonder(self) -> None:
+        """Say what there is, once, where no actor has come to work: only people can mend that."""
+        if self._idle or any(actor.ready for actor in self._actors.values()):
+            return
+        has, free = ray.cluster_resources(), ray.available_resources()
+        there_is = " and ".join(f"{has.get(name, 0):g} {name} ({free.get(name, 0):g} free)" for name in ("CPU", "GPU"))
+        self._progress.note(
+            f"no actor has a place yet: the cluster has {there_is}, and each actor wants {self._wanted} of one node"
+        )
+
     def _start(self) -> None:
         handle = self._actor.remote(*self._arguments)
         self._actors[handle.ready.remote()] = _Actor(handle)
@@ -162,7 +192,7 @@ class _Run:
         actor = self._actors.pop(reference)
         try:
             answer = ray.get(reference)
-        except RayActorError as error:
+        except _DEATHS as error:
             self._bury(actor, error)
             return
         self._report([actor])
@@ -171,6 +201,9 @@ class _Run:
         actor.ready, actor.task, actor.counts = True, None, Counts()
         self._failed_starts = 0
         self._idle.append(actor)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
         while self._idle and self._waiting:
             idle = self._idle.pop()
             idle.task = self._waiting.popleft()
@@ -189,7 +222,7 @@ class _Run:
         elif outcome == "done":
             self._progress.commit()
 
-    def _bury(self, actor: _Actor, error: RayActorError) -> None:
+    def _bury(self, actor: _Actor, error: Exception) -> None:
         """Give what a dead actor had to another one."""
         # It may only be out of reach; its shard is safe either way, but its place is needed.
         ray.kill(actor.handle)
@@ -205,6 +238,8 @@ class _Run:
             self._progress.note(f"an actor died at {actor.task}: another one takes over")
             self._waiting.appendleft(actor.task)
         self._start()
+        # The new one may have to wait for the very place that an idle one holds.
+        self._hand_out()
 
     def _report(self, actors: Sequence[_Actor]) -> None:
         asked = {actor.handle.take_counts.remote(): actor for actor in actors if actor.task}
@@ -212,7 +247,7 @@ class _Run:
         for reference in answered:
             try:
                 counts = ray.get(reference)
-            except RayActorError:
+            except _DEATHS:
                 continue  # Its task's own reference tells.
             asked[reference].counts += counts
             self._progress.advance(counts)

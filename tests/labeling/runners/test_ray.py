@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ PHOTOS = int(os.environ.get("BATCH_RAY_PHOTOS", "120"))
 
 @dataclass
 class Cluster:
-    """Two nodes; the second one has nothing but workers."""
+    """Two nodes; the second one has nothing but workers, and a GPU by its own account."""
 
     address: str
     dashboard: int
@@ -79,14 +79,15 @@ def _running(log: Path) -> Iterator[Cluster]:
     # Paths of sockets must be short, which pytest's folders are not.
     with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder, log.open("wb") as output:
         port, dashboard = _free_port(), _free_port()
-        node = (RAY, "start", "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--block")
-        head = (*node, "--head", f"--port={port}", f"--temp-dir={folder}")
-        head = (*head, "--include-dashboard=true", f"--dashboard-port={dashboard}")
+        node = (RAY, "start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
+        shown = ("--include-dashboard=true", f"--dashboard-port={dashboard}")
+        head = (*node, "--num-gpus=0", "--head", f"--port={port}", f"--temp-dir={folder}", *shown)
         address = f"127.0.0.1:{port}"
+        second = (*node, "--num-gpus=1", f"--address={address}")
         environment = os.environ | TOKEN | {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
         processes: list[psutil.Popen] = []
         try:
-            for command in (head, (*node, f"--address={address}")):
+            for command in (head, second):
                 processes.append(psutil.Popen(list(map(str, command)), stdout=output, stderr=output, env=environment))
                 _until_started(log, len(processes), processes[-1])
             yield Cluster(address, dashboard, *processes)
@@ -154,6 +155,57 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(doomed_cluster: Clust
     assert len(results(out)) == PHOTOS
     assert len(files(out / "labels")) == len(files(out / "status")) == -(-PHOTOS // 4)
     assert (out / "_SUCCESS").exists()
+
+
+@pytest.mark.timeout(300)
+def test_an_idle_actor_takes_over_what_a_node_dies_at(doomed_cluster: Cluster, tmp_path: Path) -> None:
+    """For it holds the only place there is."""
+    photos, out, log = draw_folder(tmp_path / "photos", 2), tmp_path / "out", tmp_path / "log"
+    drawn = {path: path.read_bytes() for path in sorted(photos.iterdir())}
+    with contextlib.ExitStack() as pipes, serving() as (url, _):
+        writers = {}
+        for path in drawn:
+            path.unlink()
+            os.mkfifo(path)
+            # Opened for both, else a reader has no descriptor to be found by until somebody writes.
+            writers[path] = pipes.enter_context(os.fdopen(os.open(path, os.O_RDWR), "wb", buffering=0))
+        service = ("--model", "fake", "--endpoint", url, "--shard-rows", 1)
+        arguments = (photos, "--out", out, *service, "--runner", "ray", "--ray-address", doomed_cluster.address)
+        with label_process(log, *arguments, **TOKEN) as process:
+            first, second = doomed_cluster.first, doomed_cluster.second
+            _until(lambda: len(_read_by(first, writers)) == len(_read_by(second, writers)) == 1, process, log)
+            (done,) = _read_by(first, writers)
+            writers[done].write(drawn[done])
+            writers[done].close()
+            _until_committed(out, 1, process, log)
+            for path, content in drawn.items():
+                path.unlink()
+                path.write_bytes(content)
+            doomed_cluster.kill_second_node()
+            assert process.wait(PATIENCE) == 0, log.read_text()
+    assert "another one takes over" in log.read_text()
+    assert [row["error_code"] for row, _ in results(out).values()] == [None, None]
+
+
+def _read_by(node: psutil.Process, paths: Iterable[Path]) -> list[Path]:
+    """Those that the node's processes have open."""
+    found = set()
+    for child in node.children(recursive=True):
+        with contextlib.suppress(OSError):
+            found |= {os.readlink(link) for link in Path(f"/proc/{child.pid}/fd").iterdir()}
+    return [path for path in paths if str(path) in found]
+
+
+@pytest.mark.timeout(300)
+def test_an_actor_asks_for_no_more_cores_than_a_gpu_has_beside_it(cluster: Cluster, tmp_path: Path) -> None:
+    photos, out, log = draw_folder(tmp_path / "photos", 1), tmp_path / "out", tmp_path / "log"
+    with serving() as (url, _):
+        finish(log, photos, "--out", out, "--model", "fake", "--endpoint", url)
+    # Placed as an engine is, but in need of none.
+    arguments = ("--resume", "--out", out, "--export", "png", "--runner", "ray", "--ray-address", cluster.address)
+    with label_process(log, *arguments, **TOKEN) as process:
+        assert process.wait(PATIENCE) == 0, log.read_text()
+    assert [Path(name).name for name in files(out / "exports/png")] == ["00000.jpg.png"]
 
 
 @pytest.mark.timeout(300)
