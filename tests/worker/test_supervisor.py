@@ -1,10 +1,14 @@
 import asyncio
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+from models.weights.checkpoint import Checkpoint
 from worker import supervisor
+from worker.library import ModelId
+from worker.served_model import ServedModel
 from worker.settings import WorkerSettings
 from worker.supervisor import Supervisor
 
@@ -35,3 +39,40 @@ def test_without_a_word_on_cores_all_count(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(supervisor, "gpus", list)
     assert slots(WorkerSettings()) == min(4, len(os.sched_getaffinity(0)))
+
+
+def test_a_version_that_takes_anothers_place_is_loaded_before_that_is_unloaded(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    class Noting(Supervisor):
+        async def _load(self, key: ModelId, checkpoint: Checkpoint) -> None:
+            self._models[key] = ServedModel(checkpoint)
+            done.append(f"+{key[0]}@{key[1]}")
+
+        async def _unload(self, key: ModelId, model: ServedModel) -> None:  # noqa: ARG002
+            del self._models[key]
+            done.append(f"-{key[0]}@{key[1]}")
+
+    def put(name: str, end: bytes = b"\0") -> None:
+        weights = (checkpoint_dir / "tiny@1.safetensors").read_bytes()
+        (tmp_path / f"{name}.safetensors").write_bytes(weights[:-1] + end)
+
+    async def reconcile() -> str:
+        done.clear()
+        await noting._reconcile()
+        return " ".join(done)
+
+    monkeypatch.setattr("worker.library.SHIPPED", tmp_path / "nothing")
+    noting = Noting(WorkerSettings(model_dir=tmp_path))
+    try:
+        put("tiny@1")
+        assert asyncio.run(reconcile()) == "+tiny@1"
+        put("tiny@2")
+        (tmp_path / "tiny@1.safetensors").unlink()
+        assert asyncio.run(reconcile()) == "+tiny@2 -tiny@1"
+        put("tiny@2", b"\1")
+        assert asyncio.run(reconcile()) == "-tiny@2 +tiny@2"
+    finally:
+        shutil.rmtree(noting.folder)
