@@ -1,6 +1,8 @@
 """How far a job is: counted, shown, and judged."""
 
 import sys
+from contextlib import suppress
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,6 +14,21 @@ JUDGED_AFTER = 100
 """Photos before a failure rate says anything."""
 
 _SECONDS_BETWEEN_LINES = 30.0
+
+
+class _Stderr:
+    """Whose reader may leave, or whose disk may fill up: for want of a bar nobody wants to lose the job."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
 class Progress:
@@ -33,9 +50,11 @@ class Progress:
         self.counts = Counts()
         self._metrics = metrics
         self._max_failure_rate = max_failure_rate
+        self._stderr = _Stderr()
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
+            file=self._stderr,
             initial=done,
             disable=not shown,
             unit="photo",
@@ -71,7 +90,7 @@ class Progress:
             self._metrics.commit()
 
     def note(self, message: str) -> None:
-        self._bar.write(message, file=sys.stderr)
+        self._bar.write(message, file=self._stderr)
 
     def close(self) -> None:
         self._bar.close()

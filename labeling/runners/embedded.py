@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -77,9 +78,11 @@ class _Run:
                 for pipe in wait([process.pipe for process in self._processes]):
                     process = next(process for process in self._processes if process.pipe is pipe)
                     try:
-                        self._hear(process, *process.pipe.recv())
+                        told = process.pipe.recv()
                     except (EOFError, OSError):
                         self._bury(process)
+                    else:
+                        self._hear(process, *told)
         finally:
             self._stop()
 
@@ -125,12 +128,17 @@ class _Run:
         self._failed_starts = 0
         if self._waiting:
             process.task = self._waiting.popleft()
-            process.pipe.send(process.task)
+            # One that has just died is buried when its pipe is read.
+            with suppress(OSError):
+                process.pipe.send(process.task)
 
     def _bury(self, process: _Process) -> None:
         """Give what a dead worker had to another one."""
-        process.process.join()
         process.pipe.close()
+        # It may only have fallen silent; but one that is ending should say itself how it ends.
+        process.process.join(LEAVE_SECONDS)
+        process.process.kill()
+        process.process.join()
         self._processes.remove(process)
         end = _end(process.process.exitcode)
         if not process.ready:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,9 @@ from labeling.store import Store
 from labeling.worker import WorkerSettings
 from tests.labeling.drawings import draw_folder
 from tests.labeling.jobs import planned, rows
+from tests.labeling.processes import command, environment
 from tests.labeling.serving import serving
+from tests.service.gateway import PATIENCE
 
 
 def run(job: Job, store: Store, url: str, *, workers: int = 1, max_failure_rate: float | None = None) -> Progress:
@@ -172,3 +175,35 @@ def test_a_store_that_is_gone_stops_the_job(photos: Path, tmp_path: Path) -> Non
         (tmp_path / "out/status").write_bytes(b"in the way")
         with pytest.raises(JobError, match=r"cannot be read or written.*again later"):
             run(job, store, url)
+
+
+def test_who_cannot_be_told_of_rows_is_not_taken_for_a_dead_worker(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError("nobody listens")
+
+    monkeypatch.setattr(Progress, "advance", fail)
+    with serving() as (url, labels):
+        job, store = planned(photos, tmp_path / "out", labels=labels)
+        with pytest.raises(BrokenPipeError):
+            run(job, store, url)
+
+
+def test_a_job_goes_on_when_nobody_is_left_to_see_how_far_it_is(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving() as (url, _):
+        arguments = (photos, "--out", out, "--model", "fake", "--endpoint", url, "--shard-rows", 1)
+        with subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        ) as process:
+            assert process.stderr
+            process.stderr.readline()
+            process.stderr.close()
+            try:
+                told, _ = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+    assert b"7 of 8 photos labelled" in told
+    assert process.returncode == 0
+    assert (out / "_SUCCESS").exists()
