@@ -9,6 +9,7 @@ import pytest
 
 from cli.label import STOPPED_BY_FAILURES
 from cli.label import command as label
+from labeling.runners.base import MAX_DEATHS
 from labeling.runners.process import LEAVE_SECONDS
 from tests.k8s.composed import composed
 from tests.k8s.manifests import K8S, Manifest, build, containers, of_kind, pod_labels, selects, the
@@ -119,6 +120,11 @@ def test_a_job_that_failures_stop_is_not_tried_again() -> None:
     assert ignored == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert failed["action"] == "FailJob"
     assert STOPPED_BY_FAILURES in failed["onExitCodes"]["values"]
+
+
+def test_a_photo_that_exhausts_a_pods_memory_is_found_before_its_index_is_given_up() -> None:
+    """The kernel ends a pod's processes together, so that each death of a worker is one of its pod."""
+    assert job("indexed-job")["spec"]["backoffLimitPerIndex"] >= MAX_DEATHS
 
 
 def test_the_ray_job_calls_the_command_as_it_is() -> None:
