@@ -10,6 +10,7 @@ import pytest
 from labeling import status
 from labeling.counts import Counts
 from labeling.errors import JobError
+from labeling.locations import scheme
 from labeling.progress import JUDGED_AFTER, Progress
 from labeling.run import SUCCESS, export, finish, label, retry_failed
 from labeling.shard import Unit
@@ -41,7 +42,7 @@ def test_what_attempts_left_behind_is_swept(photos: Path, anywhere: str) -> None
     at_work = ("labels/part-00000.r1.ab.tar", "working/part-00000.r1/ab.json")
     for file in at_work:
         store.write(file, b"{}")
-    if not anywhere.startswith("s3:"):
+    if not scheme(anywhere):
         (Path(anywhere) / "labels/.temporary-ab-part-00001.cd.tar").write_bytes(b"half")
         (Path(anywhere) / "status/.temporary-ab-part-00001.parquet").write_bytes(b"half")
         (Path(anywhere) / "labels/.temporary-ab-part-00000.r1.cd.tar").write_bytes(b"half")
@@ -50,7 +51,7 @@ def test_what_attempts_left_behind_is_swept(photos: Path, anywhere: str) -> None
     assert [entry.path for entry in store.list("working")] == [at_work[1]]
     assert {entry.path.split("/")[1] for entry in store.list("manifest")} == {job.manifest.split("/")[1]}
     assert len(list(store.list("status"))) == len(job.shards)
-    halves = [] if anywhere.startswith("s3:") else ["labels/part-00000.r1.cd.tar"]
+    halves = [] if scheme(anywhere) else ["labels/part-00000.r1.cd.tar"]
     assert [wanted for _, wanted, _ in store.leftovers()] == halves
 
 
