@@ -25,8 +25,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 serve: install
 	$(BIN)/segserve serve $(SERVE_ARGS)
 
+# Two at a time, but for those that tests/conftest.py keeps apart.
 test: install
-	$(BIN)/pytest $(TEST_ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup $(TEST_ARGS)
 
 # The tests with the branches that they took; it takes a quarter longer.
 coverage: install

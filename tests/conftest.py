@@ -23,7 +23,16 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 # Label upsampling takes seconds to compile: unlike those networks it is kept from run to run.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "numba"))
 
+# Tests of what runs in processes, with timeouts and signals, go one after the other; beside them those that compute.
+ONE_BY_ONE = ("docker", "k8s", "labeling", "loadtests", "service", "worker")
+
 VOID = 11  # camvid11's own value for a pixel without a label
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ONE_BY_ONE:
+            item.add_marker(pytest.mark.xdist_group("one by one"))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from loadtests.autoscaling.traffic import DAY, DIPS, HASTY_DAY, RAMP, SPIKE, Tra
 CHOSEN = Path(__file__).with_name("candidates.json")
 """What --choose found for the figures that ship."""
 START_SECONDS = 30.0
-"""From a worker's pod being made to its first batch, on a node that has the image: docs/autoscaling.md has its parts."""
+"""From a worker's pod being made to its first batch, on a node that has the image: see docs/autoscaling.md."""
 NEW_NODE_SECONDS = 180.0
 """The same where a node must come first."""
 CAPACITY_ERROR = 1.25
