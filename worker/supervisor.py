@@ -99,9 +99,10 @@ class Supervisor:
         with suppress(*NoAnswer):
             async with asyncio.timeout(self._settings.drain_s):
                 await asyncio.sleep(min(_UNPUBLISHED_SECONDS, self._settings.drain_s))
-                before = None
-                while (now := totals(await self.management.metrics())) != before or self._at_work():
-                    before = now
+                before, worked = None, True
+                # Quiet from one look to the next: an answer is still on its way when its call has just ended.
+                while (now := totals(await self.management.metrics())) != before or self._at_work() or worked:
+                    before, worked = now, self._at_work()
                     await asyncio.sleep(_QUIET_SECONDS)
 
     def _at_work(self) -> bool:
