@@ -46,7 +46,7 @@ def compare(engine: Engine, plain: "PlainPyTorch", photos: Sequence[Photo], roun
 
 
 def taking_turns(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """The median of each work's milliseconds, over `rounds` in which each runs once."""
+    """The median of each work's milliseconds, over `rounds` in which each runs once, with a pause before it."""
     times = [[_milliseconds(work) for work in works] for _ in range(rounds)]
     return [median(each) for each in zip(*times, strict=True)]
 
@@ -82,6 +82,8 @@ class PlainPyTorch:
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
+    # OpenMP's threads keep their cores for some milliseconds after their work is done.
+    time.sleep(0.02)
     started = time.perf_counter()
     work()
     return (time.perf_counter() - started) * 1000
