@@ -24,6 +24,8 @@ from labeling.runners.base import Runner
 from labeling.store import Store, open_store
 from labeling.summary import describe, summarise
 from labeling.worker import WorkerSettings
+from models import labelsets
+from models.labelsets import LabelSetError, UnknownLabelSetError
 
 STOPPED_BY_FAILURES = 3
 """Exit status of a job that --max-failure-rate stops."""
@@ -115,7 +117,7 @@ def command(
         raise click.UsageError(f"--index {index}: the parts of --index-count {index_count} begin with 0")
     if resume or retry or status_only:
         _refuse_what_a_plan_decides(ctx, "--resume" if resume else "--retry-failed" if retry else "--status")
-    with user_errors(JobError, OSError), _interruptible():
+    with user_errors(JobError, OSError, UnknownLabelSetError, LabelSetError), _interruptible():
         store = open_store(out)
         if status_only:
             job = _existing(store)
@@ -133,6 +135,8 @@ def command(
             if "cityscapes" in formats:
                 check_label_set(labels.label_set)
             job = plan(store, manifest, labels, shard_rows)
+        # Known here, or nothing of the job could be read.
+        labelsets.load(job.labels.label_set)
         if "cityscapes" in formats:
             check_label_set(job.labels.label_set)
         click.echo(f"{job.rows:,} photos in {len(job.shards):,} shards, model {job.labels.model}", err=True)

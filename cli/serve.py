@@ -28,9 +28,10 @@ def serve(**given: Any) -> None:
     """
     settings = read(Settings, given)
     configure_logging(settings.log_level)
-    if settings.cache_dir:
-        # For what reads nothing else: numba, when the engine is imported, and the processes that we start.
-        os.environ["SEGSERVE_CACHE_DIR"] = str(settings.cache_dir.absolute())
+    # For what reads nothing else: numba, when the engine is imported, label sets, and the processes that we start.
+    for name in ("cache_dir", "label_set_dir"):
+        if folder := getattr(settings, name):
+            os.environ[f"SEGSERVE_{name.upper()}"] = str(folder.absolute())
     for name in _misspelt():
         logger.warning("%s is no setting and changes nothing: `segserve serve --help` has them all", name)
     failed = False

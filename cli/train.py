@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cli.options import user_errors
-from models.labelsets import UnknownLabelSetError
+from models.labelsets import LabelSetError, UnknownLabelSetError
 from models.training.dataset import DataError
 from models.training.loop import Run, RunError
 from models.training.recipe import RecipeError, load_recipe
@@ -65,7 +65,8 @@ def command(
     Ctrl-C and SIGTERM save the state first; --resume goes on from there. To serve the result, copy best.safetensors to
     NAME@VERSION.safetensors in a folder and name that in SEGSERVE_MODEL_DIR.
     """
-    with user_errors(CheckpointError, DataError, RecipeError, RunError, UnknownArchitectureError, UnknownLabelSetError):
+    mistakes = CheckpointError, DataError, LabelSetError, RecipeError, RunError
+    with user_errors(*mistakes, UnknownArchitectureError, UnknownLabelSetError):
         chosen = load_recipe(recipe)
         run = Run(
             chosen.model_copy(update={"model": model}) if model else chosen,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from models import labelsets
 from service.api import catalog, health, segment
 from service.api.cors import allow_origins
 from service.api.hardening import Hardening
@@ -33,10 +34,12 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application. backend: None for what the settings name. on_failed_start: called when a model won't load.
 
-    Raises UnknownModel if the default model is not served, CheckpointError if a checkpoint is broken,
+    Raises UnknownModel if the default model is not served, CheckpointError or LabelSetError if one of those is broken,
     OSError and ValueError if the file of API keys is, TracingNotInstalled if traces are wanted without their extra.
     """
     settings = settings or Settings()
+    # A mistake in a label set of the user's own is told now, not to whoever asks for labels.
+    labelsets.names()
     metrics = Metrics()
     tracing = Tracing(settings.otlp_endpoint) if settings.otlp_endpoint else None
     pipeline = Pipeline(settings, backend or make_backend(settings), metrics)

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """Model of a request that names none: NAME (its newest version) or NAME@VERSION."""
     model_dir: Path | None = None
     """Folder with checkpoints of your own (NAME@VERSION.safetensors), served beside those that ship."""
+    label_set_dir: Path | None = None
+    """Folder with label sets of your own (NAME.json), for models that are trained on them."""
     cache_dir: Path | None = None
     """Folder of compiled networks; by default segserve's in the user's cache folder."""
     engine_wait: bool = False

@@ -1,5 +1,13 @@
 """Label sets as data: class ids, names, colours and the ignore value. Imports without torch."""
 
-from models.labelsets.labelset import IGNORE_VALUE, LabelClass, LabelSet, UnknownLabelSetError, load, names
+from models.labelsets.labelset import (
+    IGNORE_VALUE,
+    LabelClass,
+    LabelSet,
+    LabelSetError,
+    UnknownLabelSetError,
+    load,
+    names,
+)
 
-__all__ = ["IGNORE_VALUE", "LabelClass", "LabelSet", "UnknownLabelSetError", "load", "names"]
+__all__ = ["IGNORE_VALUE", "LabelClass", "LabelSet", "LabelSetError", "UnknownLabelSetError", "load", "names"]

@@ -1,25 +1,37 @@
 """A label set: what each value of a label map means, and the colour it is drawn in.
 
-Each set is one JSON file beside this module. A set of n classes numbers them 0..n-1; that number is what a network
-predicts and what our label maps hold. A data set's own label files may number them otherwise (`LabelClass.dataset_id`).
+Each set is one JSON file, beside this module or in the folder that SEGSERVE_LABEL_SET_DIR names; the file is called as
+the set is. A set of n classes numbers them 0..n-1; that number is what a network predicts and what our label maps hold.
+A data set's own label files may number them otherwise (`LabelClass.dataset_id`).
 """
 
-import json
+import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from models.labelsets.definition import Definition
+from models.validation import explain
 
 IGNORE_VALUE = 255
 """The value of a pixel without a label, in every set: training skips it, scores leave it out, it is drawn black."""
 
-_FILES = files("models.labelsets")
+_SHIPPED = Path(__file__).parent
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class UnknownLabelSetError(LookupError):
     """There is no label set of this name."""
+
+
+class LabelSetError(ValueError):
+    """A label set of the user's own that cannot be read; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +95,53 @@ class LabelSet:
         return class_ids[labels]
 
 
-@cache
 def names() -> tuple[str, ...]:
-    """The names of all label sets, sorted."""
-    shipped = (file.name for file in _FILES.iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in shipped if name.endswith(".json")))
+    """The names of all label sets, sorted. Raises LabelSetError."""
+    return tuple(sorted(_sets(_own())))
+
+
+def load(name: str) -> LabelSet:
+    """The label set of this name. Raises UnknownLabelSetError, which lists the names there are, and LabelSetError."""
+    sets = _sets(_own())
+    if name not in sets:
+        known = ", ".join(sorted(sets))
+        raise UnknownLabelSetError(f"no label set {name!r}: there are {known}; SEGSERVE_LABEL_SET_DIR names your own")
+    return sets[name]
+
+
+def _own() -> str:
+    return os.environ.get("SEGSERVE_LABEL_SET_DIR", "")
 
 
 @cache
-def load(name: str) -> LabelSet:
-    """The label set of this name. Raises UnknownLabelSetError, which lists the names there are."""
-    if name not in names():
-        raise UnknownLabelSetError(f"no label set {name!r}: there are {', '.join(names())}")
-    definition = json.loads(_FILES.joinpath(f"{name}.json").read_text(encoding="utf-8"))
-    classes = (
-        LabelClass(label["id"], label["name"], tuple(label["color"]), label["dataset_id"])
-        for label in definition["classes"]
-    )
+def _sets(own: str) -> dict[str, LabelSet]:
+    return {path.stem: _read(path) for path in _files(own)}
+
+
+def _files(own: str) -> Iterator[Path]:
+    yield from _SHIPPED.glob("*.json")
+    if not own:
+        return
+    if not Path(own).is_dir():
+        raise LabelSetError(f"there is no folder {own}, which SEGSERVE_LABEL_SET_DIR names")
+    for path in Path(own).glob("*.json"):
+        if not _NAME.fullmatch(path.stem):
+            raise LabelSetError(f"{path}: a label set is called NAME.json, of lower case, digits, - and _")
+        if (_SHIPPED / path.name).exists():
+            raise LabelSetError(f"{path}: a label set of this name ships with segserve, so give yours another")
+        yield path
+
+
+def _read(path: Path) -> LabelSet:
+    try:
+        definition = Definition.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise LabelSetError(f"{path} is not a label set: {reason}") from error
     return LabelSet(
-        name=name,
-        title=definition["title"],
-        source=definition["source"],
-        classes=tuple(classes),
-        ignored_dataset_ids=tuple(definition["ignored_dataset_ids"]),
+        name=path.stem,
+        title=definition.title,
+        source=definition.source,
+        classes=tuple(LabelClass(c.id, c.name, c.color, c.dataset_id) for c in definition.classes),
+        ignored_dataset_ids=definition.ignored_dataset_ids,
     )

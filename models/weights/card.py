@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from models.labelsets import UnknownLabelSetError, load
+from models.labelsets import LabelSetError, UnknownLabelSetError, load
 
 
 class _Frozen(BaseModel):
@@ -48,7 +48,7 @@ class Card(_Frozen):
     def _agrees_with_its_label_set(self) -> Self:
         try:
             classes = len(load(self.label_set).classes)
-        except UnknownLabelSetError as error:
+        except (UnknownLabelSetError, LabelSetError) as error:
             raise ValueError(str(error)) from error
         if classes != self.num_classes:
             raise ValueError(f"num_classes is {self.num_classes}, but {self.label_set} has {classes}")

@@ -63,5 +63,7 @@ def _versions(name: str, pipeline: Pipeline) -> ModelVersions:
 def _label_set(name: str) -> LabelSet:
     try:
         return LabelSet.model_validate(asdict(labelsets.load(name)))
-    except labelsets.UnknownLabelSetError as error:
-        raise UnknownLabelSet(f"{error}.") from None
+    except labelsets.UnknownLabelSetError:
+        raise UnknownLabelSet(
+            f"There is no label set '{name}': this service has {', '.join(labelsets.names())}."
+        ) from None

@@ -21,6 +21,20 @@ def test_a_folder_of_models_that_is_not_there_is_told_at_start(command: list[str
     assert result.stderr == f"Error: there is no folder {gone} to take models from\n"
 
 
+@pytest.mark.parametrize("backend", ["local", "torchserve"])
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_a_broken_label_set_is_told_at_start(
+    backend: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "railway.json").write_text("{}")
+    # What the flag sets is taken back after the test.
+    monkeypatch.setenv("SEGSERVE_LABEL_SET_DIR", str(tmp_path) if how == "environment" else "")
+    flag = ["--label-set-dir", str(tmp_path)] if how == "flag" else []
+    result = CliRunner().invoke(main, ["serve", "--backend", backend, "--port", "0", *flag])
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path}/railway.json is not a label set: title: Field required" in result.stderr
+
+
 SERVE_NOBODY = """
 import os
 from contextlib import suppress

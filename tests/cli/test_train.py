@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 import cli.evaluate
 import cli.quantise
 from cli.main import main
+from models import labelsets
 from models.engine import compilation
 from models.engine.engine import Engine
 from models.engine.loading import load_engine
@@ -139,3 +141,38 @@ def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_pa
         assert result.exit_code == 1
         assert result.stderr.startswith("Error: ")
         assert reason in result.stderr
+
+
+def test_a_label_set_of_ones_own_serves_whoever_has_its_folder(
+    recipe: Path, dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here CamVid's, with names and colours of another."""
+    railway = json.loads((Path(labelsets.__file__).parent / "camvid11.json").read_text())
+    railway["classes"] = [c | {"name": f"thing {c['id']}", "color": [c["id"], 7, 7]} for c in railway["classes"]]
+    sets = tmp_path / "label sets"
+    sets.mkdir()
+    (sets / "railway.json").write_text(json.dumps(railway))
+    recipe.write_text(RECIPE.replace("camvid11", "railway"))
+    unknown = train(recipe, dataset_dir, tmp_path / "run")
+    assert unknown.exit_code == 1
+    assert "no label set 'railway'" in unknown.stderr
+
+    monkeypatch.setenv("SEGSERVE_LABEL_SET_DIR", str(sets))
+    assert train(recipe, dataset_dir, tmp_path / "run").exit_code == 0
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(tmp_path / "run/last.safetensors", models / "rails@1.safetensors")
+    photo = next((dataset_dir / "val/images").iterdir())
+    arguments = ["--model", "rails", "--model-dir", str(models), "--out", str(tmp_path / "out"), str(photo)]
+    told = CliRunner().invoke(main, ["segment", *arguments])
+    assert told.exit_code == 0, told.output
+    assert "thing " in told.output
+    palette = Image.open(tmp_path / "out" / f"{photo.stem}.png").getpalette()
+    assert palette is not None
+    assert palette[:6] == [0, 7, 7, 1, 7, 7]
+
+    monkeypatch.delenv("SEGSERVE_LABEL_SET_DIR")
+    lost = CliRunner().invoke(main, ["segment", *arguments])
+    assert lost.exit_code == 1
+    assert "no label set 'railway'" in lost.stderr
+    assert "SEGSERVE_LABEL_SET_DIR" in lost.stderr

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from images import encode_grey
+from models import labelsets
 from models.torchserve.status import ModelStatus, WorkerStatus
 from models.torchserve.wire import EncodedPhoto, Request, pack_request
 from service.backends.base import BatchKey, DeviceLost, Ran
@@ -57,6 +58,7 @@ class Worker:
         self._suspect = True
         self._problem = ""
         """That is in the log."""
+        self._meaningless: set[str] = set()
 
     @property
     def slots(self) -> "Sequence[Slot]":
@@ -133,6 +135,7 @@ class Worker:
         return "" if self.ready_models else "it is ready for no model"
 
     def _take(self, status: WorkerStatus) -> None:
+        status = status.model_copy(update={"models": [m for m in status.models if self._means_something(m)]})
         before, self.status = self.hosted, status
         if status.state == "ready":
             self.published = [m for m in status.models if m.state == "ready"]
@@ -141,6 +144,18 @@ class Worker:
         self.hosted = frozenset(f"{m.name}@{m.version}" for m in self.ready_models)
         if before != self.hosted:
             self._on_change()
+
+    def _means_something(self, model: ModelStatus) -> bool:
+        """Whether its label set is known here; told once."""
+        name = f"{model.name}@{model.version}"
+        try:
+            labelsets.load(model.label_set)
+        except labelsets.UnknownLabelSetError as error:
+            if name not in self._meaningless:
+                logger.warning("worker %s: %s is left out: %s", self.address, name, error)
+            self._meaningless.add(name)
+            return False
+        return True
 
     async def _probe(self) -> str:
         """Why it cannot label a small black photo with every model; or nothing."""

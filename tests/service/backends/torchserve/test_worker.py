@@ -108,3 +108,15 @@ async def test_the_models_of_a_worker_that_restarts_are_known_meanwhile(caplog: 
         async with pretender.listening():
             await until_logged(caplog, "it is ready for no model")
             assert not backend.models
+
+
+async def test_a_model_whose_labels_mean_nothing_here_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    pretender = Pretender()
+    strange = MODEL.model_copy(update={"version": 2, "label_set": "railway"})
+    pretender.status = pretender.status.model_copy(update={"models": [MODEL, strange]})
+    async with pretender.listening(), backend_of(pretender.port) as backend:
+        await until_logged(caplog, "tiny@2 is left out: no label set 'railway'")
+        # The next look sees it too.
+        await asyncio.sleep(1.5)
+        assert [model.id for model in backend.models] == ["tiny@1"]
+    assert caplog.text.count("is left out") == 1
