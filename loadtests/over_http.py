@@ -50,6 +50,8 @@ async def measure(model: str, height: int, width: int, clients: int, seconds: fl
         sample = await client.send(request)
         first_answer = sample.answered - started
         client.close()
+        # As long to warm up as the bare loop has.
+        await closed(server, [request], clients=clients, seconds=seconds / 3)
         load = await closed(server, [request], clients=clients, seconds=seconds)
     over_http = load.summary.throughput / photo.units
     latency = load.summary.latency

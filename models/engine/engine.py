@@ -100,6 +100,7 @@ def _scale(pixels: Tensor, size: InputSize) -> Tensor:
     """uint8, H x W x 3, on the CPU."""
     if pixels.shape[:2] == (size.height, size.width):
         return pixels
-    planes = pixels.permute(2, 0, 1)[None]
+    # Made a batch of one first: PyTorch then sees that channels are last, and leaves them there.
+    planes = pixels[None].permute(0, 3, 1, 2)
     scaled = F.interpolate(planes, (size.height, size.width), mode="bilinear", antialias=True)
     return scaled[0].permute(1, 2, 0)
