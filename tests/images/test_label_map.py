@@ -47,6 +47,14 @@ def test_a_grey_map_is_a_grey_picture() -> None:
     assert (image.format, image.mode, image.size) == ("PNG", "L", (32, 8))
 
 
+def test_checksums_are_right() -> None:
+    for file in (encode_grey(LABELS), encode_label_map(LABELS, PALETTE)):
+        Image.open(io.BytesIO(file)).verify()
+        at = file.index(b"IDAT") + 4
+        with pytest.raises(SyntaxError, match="broken PNG file"):
+            Image.open(io.BytesIO(file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :])).verify()
+
+
 def test_flat_regions_take_little() -> None:
     labels = np.repeat(np.arange(19, dtype=np.uint8), 54)[:1024, np.newaxis].repeat(2048, axis=1)
     assert len(encode_label_map(labels, PALETTE)) < 20_000
