@@ -29,10 +29,12 @@ class Definition(_Strict):
     title: Text
     source: Text
     ignored_dataset_ids: tuple[Byte, ...] = ()
-    classes: Annotated[tuple[ClassDefinition, ...], Field(min_length=2, max_length=255)]
+    classes: tuple[ClassDefinition, ...]
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Self:
+        if not 2 <= len(self.classes) <= _IGNORE_VALUE:
+            raise ValueError(f"a set has 2 to 255 classes, not {len(self.classes)}")
         if [label.id for label in self.classes] != list(range(len(self.classes))):
             raise ValueError("the ids of the classes must be 0, 1, 2, ... in this order")
         _once("name", [label.name for label in self.classes])

@@ -54,9 +54,9 @@ def test_without_the_variable_it_is_unknown(write: Callable[..., Path], monkeypa
         ({"classes": [CLASSES[0], CLASSES[1] | {"dataset_id": 7}]}, r"dataset_id 7 is there twice"),
         ({"ignored_dataset_ids": [9]}, r"dataset_id 9 is there twice"),
         ({"classes": [CLASSES[0], CLASSES[1] | {"dataset_id": 255}]}, r"classes: 1: dataset_id: .*less than 255"),
-        ({"classes": [CLASSES[0], CLASSES[1] | {"color": [0, 0, 256]}]}, r"classes: 1: color: 2: .*255"),
+        ({"classes": [CLASSES[0], CLASSES[1] | {"color": [0, 0, 256]}]}, r"classes: 1: color: 2: [^;]*255$"),
         ({"classes": [CLASSES[0], CLASSES[1] | {"colour": [0, 0, 0]}]}, r"colour: Extra inputs"),
-        ({"classes": CLASSES[:1]}, r"classes: .*at least 2"),
+        ({"classes": CLASSES[:1]}, r"a set has 2 to 255 classes, not 1"),
         ({"title": " "}, r"title: "),
     ],
 )
