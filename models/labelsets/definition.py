@@ -5,7 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_IGNORE_VALUE = 255
+IGNORE_VALUE = 255
+"""The value of a pixel without a label, in every set: training skips it, scores leave it out, it is drawn black."""
+
 Byte = Annotated[int, Field(ge=0, le=255)]
 Text = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
 
@@ -20,7 +22,7 @@ class ClassDefinition(_Strict):
     id: int
     name: Text
     color: tuple[Byte, Byte, Byte]
-    dataset_id: Annotated[int, Field(ge=0, lt=_IGNORE_VALUE)]
+    dataset_id: Annotated[int, Field(ge=0, lt=IGNORE_VALUE)]
 
 
 class Definition(_Strict):
@@ -33,7 +35,7 @@ class Definition(_Strict):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Self:
-        if not 2 <= len(self.classes) <= _IGNORE_VALUE:
+        if not 2 <= len(self.classes) <= IGNORE_VALUE:
             raise ValueError(f"a set has 2 to 255 classes, not {len(self.classes)}")
         if [label.id for label in self.classes] != list(range(len(self.classes))):
             raise ValueError("the ids of the classes must be 0, 1, 2, ... in this order")

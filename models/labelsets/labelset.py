@@ -16,11 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.labelsets.definition import Definition
+from models.labelsets.definition import IGNORE_VALUE, Definition
 from models.validation import explain
-
-IGNORE_VALUE = 255
-"""The value of a pixel without a label, in every set: training skips it, scores leave it out, it is drawn black."""
 
 _SHIPPED = Path(__file__).parent
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
