@@ -1,8 +1,8 @@
 """The training loop.
 
 A run is a folder: state.pt (to continue exactly), best.safetensors and last.safetensors, log.jsonl, curve.png. Nothing
-random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), so a run that
-was stopped and resumed takes the same steps as one that was not.
+random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), what dropout
+leaves out from (seed, step), so a run that was stopped and resumed takes the same steps as one that was not.
 """
 
 import hashlib
@@ -20,22 +20,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.engine.loading import load_engine
 from models.engine.precision import best_dtype, default_device
 from models.labelsets import load as load_label_set
 from models.training.augmentation import Augmentation
-from models.training.copy_paste import Donor, Donors
+from models.training.copy_paste import Donors
 from models.training.curve import plot_curve
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
 from models.training.initialisation import initialise, origin
 from models.training.interruption import Interruption
 from models.training.loss import SegmentationLoss
-from models.training.optimisation import learning_rate, make_optimiser, moving_average, set_batch_norm_momentum
+from models.training.optimisation import (
+    learning_rate,
+    make_optimiser,
+    moving_average,
+    set_batch_norm_momentum,
+    set_dropout,
+)
 from models.training.recipe import Recipe
+from models.training.views import Views
 from models.weights.card import Card, Preprocessing
 from models.weights.checkpoint import Checkpoint, save
 from models.zoo.registry import build
@@ -45,24 +52,10 @@ class RunError(Exception):
     """A run that cannot be started or continued; the message says what to do."""
 
 
-class Views(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented photos, indexed by (epoch, photo)."""
-
-    def __init__(self, photos: SegmentationFolder, augmentation: Augmentation, donors: Donors) -> None:
-        self.photos, self.augmentation, self.donors, self.recipe = photos, augmentation, donors, augmentation.recipe
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, index = key
-        random = np.random.default_rng((self.recipe.seed, epoch, index))
-        chosen = self.donors.choose(random) if random.random() < self.recipe.copy_paste else None
-        donor = None if chosen is None else Donor(*self.photos[chosen], self.donors.classes)
-        return self.augmentation(*self.photos[index], random, donor)
-
-
 class Run:
     """One training run in the folder `out`.
 
-    Raises RunError, DataError, CheckpointError, UnknownArchitectureError, UnknownLabelSetError.
+    Raises RunError, RecipeError, DataError, CheckpointError, UnknownArchitectureError, UnknownLabelSetError.
     """
 
     def __init__(
@@ -109,6 +102,7 @@ class Run:
         network = build(recipe.model, len(label_set.classes)).to(self.device)
         if recipe.batch_norm_momentum is not None:
             set_batch_norm_momentum(network, recipe.batch_norm_momentum)
+        set_dropout(network, recipe)
         if init is not None and not resume:
             tqdm.write(initialise(network, init), file=sys.stderr)
             self.card = self.card.model_copy(update={"data": f"{self.card.data}; {origin(init)}"})
@@ -155,12 +149,8 @@ class Run:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for epoch in range(self.step // self.steps_per_epoch, math.ceil(self.total_steps / self.steps_per_epoch)):
-            order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.train_set))
             end = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
-            batches = [
-                [(epoch, int(i)) for i in order[b * self.batch_size : (b + 1) * self.batch_size]]
-                for b in range(self.step % self.steps_per_epoch, end)
-            ]
+            batches = self.views.batches(epoch, self.batch_size)[self.step % self.steps_per_epoch : end]
             yield from DataLoader(self.views, batch_sampler=batches, num_workers=self.workers)
 
     def _step(self, photos: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -168,6 +158,8 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
+        # What dropout leaves out, on every device.
+        torch.manual_seed(self.recipe.seed + self.step)
         # In float16 small gradients would vanish.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=best_dtype(self.device) is torch.bfloat16):
             logits = self.network(photos.to(self.device, memory_format=torch.channels_last))

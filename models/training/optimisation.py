@@ -1,4 +1,4 @@
-"""How weights move: the optimiser, its rate over a run, and the averages that training keeps."""
+"""How weights move: the optimiser, its rate over a run, the averages that training keeps, and what it leaves out."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.training.recipe import Recipe
+from models.training.recipe import Recipe, RecipeError
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -48,3 +48,13 @@ def set_batch_norm_momentum(network: nn.Module, kept: float) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1 - kept
+
+
+def set_dropout(network: nn.Module, recipe: Recipe) -> None:
+    """Let the network leave out as much as the recipe says. Raises RecipeError where it has no such layer."""
+    for name, kind in (("level_dropout", nn.Dropout3d), ("channel_dropout", nn.Dropout2d)):
+        rate, layer = getattr(recipe, name), getattr(network, name, None)
+        if isinstance(layer, kind):
+            layer.p = rate
+        elif rate > 0:
+            raise RecipeError(f"{recipe.model} has no {name}, only ESeg models have: take it out of the recipe")

@@ -44,6 +44,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(ge=2)
     """At least 2: the coarsest level can be one pixel, and batch norm needs two values."""
     seed: int = 0
+    """Of the order, the views and dropout. A later stage needs another, or it sees the views of the first again."""
     long_side: int = Field(gt=0)
     """Photos are scaled down to this long side for validation and serving."""
     enlarge: float = Field(default=1.0, ge=1, le=4)
@@ -72,6 +73,11 @@ class Recipe(BaseModel):
     """Of the exponential moving average of the weights, which is what is scored and saved."""
     batch_norm_momentum: float | None = Field(default=None, ge=0, lt=1)
     """The share of its running statistics that a batch norm keeps at a step; None: as the architecture has it."""
+
+    level_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that a step leaves out a photo's map of a level, for each of ESeg's levels from P5 on."""
+    channel_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that a step leaves out a channel of what ESeg's classifier sees (Tompson et al. 2015)."""
 
     class_weights: Literal["none", "inverse-log"] = "none"
     """inverse-log: 1 / ln(1.02 + a class's share of the pixels) (Paszke et al. 2016, ENet), scaled to a mean of 1."""

@@ -66,6 +66,7 @@ class ESeg(nn.Module):
         base = 3 if size.lite else 2
         activation: Activation = nn.ReLU if size.lite else nn.SiLU
         self.stride = 2**base
+        self.first_coarse = 5 - base
         self.encoder = Encoder(size, activation, base)
         taps = self.encoder.channels
         laterals = taps + [taps[-1]] * (TOP_LEVEL - 5)
@@ -73,6 +74,8 @@ class ESeg(nn.Module):
         self.bifpn = nn.Sequential(*(BiFPN(len(laterals), size.channels, activation) for _ in range(size.repeats)))
         self.level_weights = nn.Parameter(torch.ones(len(laterals)))
         self.classifier = nn.Conv2d(size.channels, num_classes, 3, padding=1)
+        # Not the paper's, and off unless a recipe sets their rates.
+        self.level_dropout, self.channel_dropout = nn.Dropout3d(0), nn.Dropout2d(0)
         init_weights(self)
 
     def forward(self, photo: Tensor) -> Tensor:
@@ -80,11 +83,16 @@ class ESeg(nn.Module):
         while len(levels) < len(self.laterals):
             levels.append(halve(levels[-1], average_pool))
         levels = [project(level) for project, level in zip(self.laterals, levels, strict=True)]
+        if self.training:
+            for i in range(self.first_coarse, len(levels)):
+                levels[i] = self.level_dropout(levels[i][:, None])[:, 0]
         levels = self.bifpn(levels)
         weights = self.level_weights.softmax(0)
         fused = levels[0] * weights[0]
         for finer, (weight, level) in enumerate(zip(weights[1:], levels[1:], strict=True), start=1):
             fused = fused + upsample(weight * level, 2**finer, fused, "bilinear")
+        if self.training:
+            fused = self.channel_dropout(fused)
         logits: Tensor = self.classifier(fused)
         return logits
 

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.labelsets import UnknownLabelSetError
-from models.training.copy_paste import Donors
 from models.training.dataset import DataError
-from models.training.loop import Run, RunError, Views
+from models.training.loop import Run, RunError
 from models.training.recipe import Recipe
 from models.weights.checkpoint import Checkpoint
 from models.zoo.registry import UnknownArchitectureError, build
@@ -76,6 +74,8 @@ def four_steps() -> Recipe:
         ohem_threshold=0.9,
         ohem_kept=0.1,
         jaccard=0.5,
+        level_dropout=0.3,
+        channel_dropout=0.1,
     )
 
 
@@ -275,44 +275,6 @@ def test_names_that_there_are_not_are_refused(recipe: MakeRecipe, dataset_dir: P
         start(recipe(model="resnet"), dataset_dir, tmp_path)
     with pytest.raises(UnknownLabelSetError, match="no label set 'nowhere'"):
         start(recipe(label_set="nowhere"), dataset_dir, tmp_path)
-
-
-def test_every_photo_is_seen_once_an_epoch_in_an_order_of_its_own(
-    recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path
-) -> None:
-    run = start(recipe(epochs=6), dataset_dir, tmp_path)
-    seen: list[tuple[int, int]] = []
-
-    class Recorded(Views):
-        def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-            seen.append(key)
-            return super().__getitem__(key)
-
-    run.views = Recorded(run.train_set, run.views.augmentation, run.views.donors)
-    run.train()
-    orders = [[index for epoch, index in seen if epoch == e] for e in range(6)]
-    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
-    assert len(set(map(tuple, orders))) > 1
-
-
-def test_a_view_belongs_to_its_seed_epoch_and_photo(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
-    views = start(recipe(copy_paste=0.5), dataset_dir, tmp_path / "one").views
-    reseeded = start(recipe(copy_paste=0.5, seed=1), dataset_dir, tmp_path / "other").views
-    first = views[0, 0][0]
-    assert torch.equal(first, views[0, 0][0])
-    for other in (views[1, 0], views[0, 1], reseeded[0, 0]):
-        assert not torch.equal(first, other[0])
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_views_get_rare_classes_of_other_photos_as_often_as_told(
-    recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path, share: float
-) -> None:
-    views = start(recipe(copy_paste=share, scale=(1.0, 1.0), flip=0.0), dataset_dir, tmp_path).views
-    views.donors = Donors(np.array([[990, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0]] * len(views.photos)))
-    plain = start(recipe(scale=(1.0, 1.0), flip=0.0), dataset_dir, tmp_path / "plain").views
-    changed = [not torch.equal(views[e, i][1], plain[e, i][1]) for e in range(5) for i in range(4)]
-    assert any(changed) == bool(share)
 
 
 def test_the_card_says_how_far_small_photos_are_enlarged(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:

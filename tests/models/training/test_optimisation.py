@@ -5,8 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from models.training.optimisation import learning_rate, make_optimiser, moving_average, set_batch_norm_momentum
-from models.training.recipe import Recipe
+from models.training.optimisation import (
+    learning_rate,
+    make_optimiser,
+    moving_average,
+    set_batch_norm_momentum,
+    set_dropout,
+)
+from models.training.recipe import Recipe, RecipeError
 from models.zoo.registry import build
 
 MakeRecipe = Callable[..., Recipe]
@@ -52,3 +58,18 @@ def test_batch_norms_keep_the_share_of_their_statistics_that_is_asked_for() -> N
     norm(torch.full((2, 1, 4, 4), 5.0))
     assert norm.running_mean is not None
     assert norm.running_mean.item() == pytest.approx(0.5)
+
+
+def test_dropout_is_as_the_recipe_says(recipe: MakeRecipe) -> None:
+    network = build("eseg-lite-s", 11)
+    set_dropout(network, recipe(level_dropout=0.3, channel_dropout=0.1))
+    rates = {name: m.p for name, m in network.named_modules() if isinstance(m, nn.Dropout2d | nn.Dropout3d)}
+    assert rates == {"level_dropout": 0.3, "channel_dropout": 0.1}
+
+
+@pytest.mark.parametrize("field", ["level_dropout", "channel_dropout"])
+def test_dropout_that_a_network_has_no_layer_for_is_refused(field: str, recipe: MakeRecipe) -> None:
+    network = build("spinenet-s49", 11)
+    set_dropout(network, recipe())
+    with pytest.raises(RecipeError, match=f"spinenet-s49 has no {field}, only ESeg models have: take it out"):
+        set_dropout(network, recipe(model="spinenet-s49", **{field: 0.1}))

@@ -130,3 +130,40 @@ def test_torch_export_keeps_the_outputs(lite_s: nn.Module) -> None:
     x = photo(64, 96)
     exported = torch.export.export(lite_s, (x,)).module()
     torch.testing.assert_close(exported(x), lite_s(x))
+
+
+@pytest.mark.parametrize(("name", "finest"), [("eseg-lite-s", 3), ("eseg-s", 2)])
+def test_in_training_levels_from_p5_on_are_left_out_a_photo_and_level_at_a_time(name: str, finest: int) -> None:
+    network = build(name, 11)
+    assert isinstance(network, ESeg)
+    network.level_dropout.p = 0.5
+    seen: list[list[Tensor]] = []
+    network.bifpn.register_forward_pre_hook(lambda _, levels: seen.append(levels[0]))
+    photos = torch.cat([photo(64, 64), photo(64, 64, 1)])
+    with torch.no_grad():
+        for _ in range(20):
+            network.train()(photos)
+    left_out = [
+        torch.stack([(maps[i].flatten(1) == 0).all(1) for maps in seen]).double() for i in range(len(network.laterals))
+    ]
+    for level, photos_without in enumerate(left_out, start=finest):
+        assert photos_without.mean() == (0 if level < 5 else pytest.approx(0.5, abs=0.25)), level
+    assert len({tuple(p.flatten().tolist()) for p in left_out[5 - finest :]}) > 1, "each level for itself"
+
+    with torch.no_grad():
+        network.eval()(photos)
+    assert not any(bool((level == 0).all()) for level in seen[-1])
+
+
+def test_channels_are_left_out_in_training_alone(lite_s: nn.Module) -> None:
+    network = copy.deepcopy(lite_s)
+    assert isinstance(network, ESeg)
+    network.channel_dropout.p = 0.5
+    before = network(photo(64, 64))
+    assert torch.equal(before, lite_s(photo(64, 64)))
+    seen: list[Tensor] = []
+    network.classifier.register_forward_pre_hook(lambda _, fused: seen.append(fused[0]))
+    network.train()(torch.cat([photo(64, 64), photo(64, 64, 1)]))
+    absent = (seen[0].flatten(2) == 0).all(2)
+    assert 0.25 < absent.double().mean() < 0.75
+    assert not torch.equal(absent[0], absent[1])
