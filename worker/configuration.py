@@ -88,7 +88,10 @@ def environment(folder: Path, otlp_endpoint: str | None, threads: int | None) ->
     traces = {tracing.ENDPOINT: otlp_endpoint} if otlp_endpoint else {}
     shared = {busy.FILE: str(busy_file(folder))}
     share = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
-    return os.environ | {name: str(path) for name, path in private.items()} | traces | shared | share
+    # TorchServe's processes have a working folder of their own.
+    relative = {name: os.environ.get(name) for name in ("SEGSERVE_CACHE_DIR", "SEGSERVE_LABEL_SET_DIR")}
+    given = {name: str(Path(path).absolute()) for name, path in relative.items() if path}
+    return os.environ | given | {name: str(path) for name, path in private.items()} | traces | shared | share
 
 
 def _home() -> Path:
