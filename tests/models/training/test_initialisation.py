@@ -23,7 +23,7 @@ def kernels(network: ESeg) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in network.named_parameters() if p.dim() > 1}
 
 
-@pytest.mark.parametrize("prefix", ["", "encoder."])
+@pytest.mark.parametrize("prefix", ["", "encoder.", "backbone.", "model.", "module.backbone."])
 def test_an_encoder_alone_fills_the_encoder(prefix: str, tmp_path: Path) -> None:
     given, network = eseg(11, seed=1), eseg(19)
     encoder = {prefix + name: tensor.half() for name, tensor in given.encoder.state_dict().items()}
@@ -58,6 +58,23 @@ def test_the_classifier_of_another_label_set_is_left_out_and_named(tmp_path: Pat
 def test_everything_taken_is_said_so(tmp_path: Path) -> None:
     save_file(eseg(11, seed=1).state_dict(), tmp_path / "a.safetensors")
     assert initialise(eseg(11), tmp_path / "a.safetensors").endswith("; not taken: none")
+
+
+def test_a_whole_model_may_be_wrapped(tmp_path: Path) -> None:
+    given, network = eseg(11, seed=1), eseg(11)
+    save_file({f"module.{name}": t for name, t in given.state_dict().items()}, tmp_path / "a.safetensors")
+    assert initialise(network, tmp_path / "a.safetensors").endswith("; not taken: none")
+    assert all(torch.equal(tensor, given.get_parameter(name)) for name, tensor in kernels(network).items())
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "model.encoder."])
+def test_of_two_encoders_the_one_of_our_name_is_taken(prefix: str, tmp_path: Path) -> None:
+    given, network = eseg(11, seed=1), eseg(11)
+    second = {prefix + name: torch.zeros_like(tensor) for name, tensor in given.encoder.state_dict().items()}
+    save_file(second | given.state_dict(), tmp_path / "a.safetensors")
+    log = initialise(network, tmp_path / "a.safetensors")
+    assert f" unexpected ({prefix}" in log
+    assert all(torch.equal(tensor, given.get_parameter(name)) for name, tensor in kernels(network).items())
 
 
 def test_weights_of_which_nothing_fits_are_refused_and_change_nothing(tmp_path: Path) -> None:
