@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from cli.models import COSTS
 from models.weights import library as library_module
 from models.weights.checkpoint import save
 from models.weights.library import find
@@ -73,23 +76,45 @@ def test_weights_under_an_architectures_name_take_its_place_in_their_newest_vers
     assert found["eseg-lite-s"]["params"] == 3_596_759
 
 
-def test_the_table_tells_sizes_costs_and_licence(checkpoint_dir: Path) -> None:
-    header, *rows = models("--model-dir", str(checkpoint_dir)).stdout.splitlines()
-    assert header.split("  ")[0] == "NAME"
-    assert header.endswith("LICENCE OF THE WEIGHTS")
-    assert "SPEED HERE" in header
-    assert [" ms  " in row for row in rows] == [row.startswith("tiny") for row in rows]
-    assert [row.split()[0] for row in rows] == [*ARCHITECTURES, "tiny"]
-    for cell in ("3.60 M", "17.31 G", "120 x 160", "camvid11", "version 1", "val_miou 0.010", "Free for tests"):
-        assert cell in rows[-1]
-    assert len({row.index(" M") for row in rows}) == 1
+def tables(*arguments: str) -> tuple[list[str], list[str]]:
+    """The lines of what can be used and of what can be trained."""
+    result = models(*arguments)
+    assert result.exit_code == 0, result.output
+    ready, architectures = result.stdout.split("\n\n")
+    return ready.splitlines(), architectures.splitlines()
 
 
-def test_the_table_sets_our_counts_beside_the_papers() -> None:
-    rows = {row.split()[0]: row for row in models().stdout.splitlines()}
+def test_what_can_be_used_stands_first_with_size_speed_accuracy_and_licence(checkpoint_dir: Path) -> None:
+    header, *rows = tables("--model-dir", str(checkpoint_dir))[0]
+    assert re.split(r"\s{2,}", header) == [
+        *("READY TO USE", "PARAMS", "SPEED HERE", "MEAN IOU", "LABEL SET", "LICENCE OF THE WEIGHTS")
+    ]
+    [tiny] = [re.split(r"\s{2,}", row) for row in rows]
+    assert re.fullmatch(r"\d+ ms at 120 x 160", tiny.pop(2))
+    assert tiny == ["tiny@1", "3.59 M", "1.0% on val", "camvid11", "Free for tests"]
+
+
+def test_of_several_versions_the_newest_is_offered(checkpoint_dir: Path, tmp_path: Path) -> None:
+    for version in (9, 10):
+        shutil.copy(checkpoint_dir / "tiny@1.safetensors", tmp_path / f"tiny@{version}.safetensors")
+    _, row = tables("--model-dir", str(tmp_path))[0]
+    assert row.startswith("tiny@10 ")
+
+
+def test_without_weights_it_says_where_they_come_from() -> None:
+    assert tables()[0] == ["no weights at hand: `segserve train` makes them"]
+
+
+def test_what_can_be_trained_has_our_counts_beside_the_papers() -> None:
+    header, *rows = tables()[1]
+    assert re.split(r"\s{2,}", header) == ["TO TRAIN", *COSTS]
+    named = {row.split()[0]: row for row in rows}
+    assert list(named) == list(ARCHITECTURES)
     # Of 4.40 M printed parameters; the paper counts no multiply-adds.
-    assert rows["mobile-spinenet-s49-wide"].split()[1:10] == ["4.44", "M", "4.40", "M", "+0.9%", "99.24", "G", "-", "-"]
-    assert "334.29 G  343.00 G   -2.5%" in rows["eseg-l"]
+    wide = ["4.44", "M", "4.40", "M", "+0.9%", "99.24", "G", "-", "-"]
+    assert named["mobile-spinenet-s49-wide"].split()[1:10] == wide
+    assert "334.29 G  343.00 G   -2.5%" in named["eseg-l"]
+    assert len({row.index(" M") for row in rows}) == 1
 
 
 def test_docs_are_up_to_date() -> None:
@@ -109,9 +134,19 @@ def test_one_format_at_a_time() -> None:
 def test_weights_of_an_unknown_architecture_are_an_error(checkpoint_dir: Path, tmp_path: Path) -> None:
     card = find("tiny", checkpoint_dir).card.model_copy(update={"architecture": "eseg-xxl"})
     save(build("eseg-lite-s", 11), card, tmp_path / "x@1.safetensors")
+    for result in (models("--model-dir", str(tmp_path)), models("--json", "--model-dir", str(tmp_path))):
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: {tmp_path / 'x@1.safetensors'}: no architecture 'eseg-xxl'")
+
+
+def test_weights_that_do_not_fit_their_architecture_are_an_error(checkpoint_dir: Path, tmp_path: Path) -> None:
+    card = find("tiny", checkpoint_dir).card.model_copy(update={"architecture": "mobile-spinenet-s49"})
+    save(build("eseg-lite-s", 11), card, tmp_path / "x@1.safetensors")
     result = models("--model-dir", str(tmp_path))
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: no architecture 'eseg-xxl'")
+    assert result.stderr.startswith(
+        f"Error: {tmp_path / 'x@1.safetensors'} does not fit mobile-spinenet-s49 with 11 classes"
+    )
 
 
 def test_a_broken_checkpoint_is_an_error(tmp_path: Path) -> None:
