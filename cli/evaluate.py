@@ -33,9 +33,9 @@ def command(
 ) -> None:
     """Score a model on a labelled dataset.
 
-    Every photo is labelled at its own size, as when it is served. The score is the mean over the classes that occur of
-    intersection over union. The calibration error (ECE, 15 bins) is how far the confidence map is from the share of
-    pixels that are labelled rightly.
+    Every photo is labelled as when it is served, and compared at its own size. The score is the mean over the classes
+    that occur of intersection over union. The calibration error (ECE, 15 bins) is how far the confidence map is from
+    the share of pixels that are labelled rightly.
     """
     with user_errors(CheckpointError, DataError, UnknownModelError):
         checkpoint = find(model, model_dir)

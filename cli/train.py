@@ -7,8 +7,9 @@ import click
 from cli.options import user_errors
 from models.labelsets import LabelSetError, UnknownLabelSetError
 from models.training.dataset import DataError
-from models.training.loop import Run, RunError
+from models.training.loop import Run
 from models.training.recipe import RecipeError, load_recipe
+from models.training.run_folder import RunError
 from models.weights.checkpoint import CheckpointError
 from models.zoo.registry import UnknownArchitectureError
 
@@ -32,7 +33,7 @@ from models.zoo.registry import UnknownArchitectureError
 @click.option(
     "--init",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Start from this checkpoint (.safetensors): an encoder, or a model of another dataset. What fits is taken.",
+    help="Start from this .safetensors: an encoder, also a public one, or another dataset's model. What fits is taken.",
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out training photos, such as '0001TP_*'.")
 @click.option(

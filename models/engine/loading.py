@@ -161,7 +161,7 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     card = checkpoint.card
     try:
         with torch.device("meta"):
-            network = build(card.architecture, card.num_classes)
+            network = build(card.architecture, card.num_classes, card.options)
     except UnknownArchitectureError as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
     checkpoint.load_into(network)

@@ -1,6 +1,6 @@
 """Photos and label maps in folders, laid out in one of the ways of models/training/layouts.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -80,9 +80,9 @@ class SegmentationFolder:
         except (ImageError, ValueError) as error:
             raise DataError(f"{path}: {error}") from error
 
-    def class_pixels(self) -> NDArray[np.int64]:
+    def class_pixels(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> NDArray[np.int64]:
         """Photos x classes: how many pixels of each class a photo has. Reads every label map."""
-        counts = [np.bincount(self._read_labels(index).ravel(), minlength=256) for index in range(len(self))]
+        counts = [np.bincount(self._read_labels(index).ravel(), minlength=256) for index in progress(range(len(self)))]
         pixels: NDArray[np.int64] = np.stack(counts)[:, : len(self.label_set.classes)]
         if not pixels.any():
             raise DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")

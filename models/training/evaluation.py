@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.engine.engine import Engine
 from models.labelsets import LabelSet
 from models.training.calibration import LEVELS, count_hits, expected_calibration_error
-from models.training.dataset import SegmentationFolder
+from models.training.dataset import DataError, SegmentationFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ def evaluate(
     dataset: SegmentationFolder,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Scores:
-    """Label every photo, one at a time at its own size, and compare with the label maps."""
+    """Label every photo, one at a time as it is served, and compare with the label maps at its own size.
+
+    Raises DataError.
+    """
     classes = len(dataset.label_set.classes)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     hits = np.zeros((2, LEVELS), dtype=np.int64)
@@ -55,4 +58,6 @@ def evaluate(
         [segmentation] = engine.run([photo], confidence=True)
         confusion += confusion_matrix(labels, segmentation.labels, classes)
         hits += count_hits(labels, segmentation, classes)
+    if not confusion.any():
+        raise DataError(f"no pixel of {dataset.labels[0].parent} is labelled: all are ignored")
     return scores(confusion, hits, dataset.label_set, len(dataset))

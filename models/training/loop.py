@@ -5,15 +5,14 @@ random outlives a step: the order of an epoch and every view of a photo derive f
 leaves out from (seed, step), so a run that was stopped and resumed takes the same steps as one that was not.
 """
 
-import hashlib
 import json
 import math
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,14 +41,11 @@ from models.training.optimisation import (
     set_dropout,
 )
 from models.training.recipe import Recipe
-from models.training.views import Views
+from models.training.run_folder import RunError, RunFolder, hash_of
+from models.training.views import Views, collate
 from models.weights.card import Card, Preprocessing
 from models.weights.checkpoint import Checkpoint, save
 from models.zoo.registry import build
-
-
-class RunError(Exception):
-    """A run that cannot be started or continued; the message says what to do."""
 
 
 class Run:
@@ -74,15 +70,18 @@ class Run:
         """init: weights to start from; a run that is resumed has its own. exclude: photos left out of training, by file
         name pattern. validate_every: epochs between checkpoints."""
         self.recipe, self.out, self.workers, self.validate_every = recipe, out, workers, validate_every
+        self.folder = RunFolder(out, resume=resume)
         self.device = device or default_device()
         label_set = load_label_set(recipe.label_set)
         self.train_set = SegmentationFolder(data, recipe.train_split, label_set, layout=recipe.layout, exclude=exclude)
         self.val_set = SegmentationFolder(data, recipe.val_split, label_set, layout=recipe.layout)
+        self.photos = hash_of(self.train_set, self.val_set)
         height, width = self.val_set[0][0].shape[:2]
         self.card = Card(
             name=recipe.model,
             version=1,
             architecture=recipe.model,
+            options=recipe.options,
             label_set=recipe.label_set,
             num_classes=len(label_set.classes),
             input_size=(height, width),
@@ -90,7 +89,8 @@ class Run:
             licence=recipe.licence,
             data=recipe.data,
         )
-        pixels = self.train_set.class_pixels()
+        bar = partial(tqdm, desc="reading label maps", unit="photo", delay=5, leave=False, dynamic_ncols=True)
+        pixels = self.train_set.class_pixels(bar)
         self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), Donors(pixels))
         if len(self.train_set) < 2:
             raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
@@ -99,7 +99,7 @@ class Run:
         self.total_steps = recipe.steps or (recipe.epochs or 0) * self.steps_per_epoch
 
         torch.manual_seed(recipe.seed)
-        network = build(recipe.model, len(label_set.classes)).to(self.device)
+        network = build(recipe.model, len(label_set.classes), recipe.options).to(self.device)
         if recipe.batch_norm_momentum is not None:
             set_batch_norm_momentum(network, recipe.batch_norm_momentum)
         set_dropout(network, recipe)
@@ -110,17 +110,19 @@ class Run:
         self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
         self.optimiser = make_optimiser(network, recipe)
         self.loss = SegmentationLoss(recipe, pixels.sum(0) / pixels.sum()).to(self.device)
-        self.step, self.best = 0, -1.0
+        self.step, self.validated, self.best = 0, 0, -1.0
         self.losses: list[float] = []
-        self._open(resume)
+        if resume:
+            self._load()
 
     def train(self) -> float:
         """Train to the last step and return the best validation mIoU.
 
         On SIGINT or SIGTERM the step is finished and the state saved before KeyboardInterrupt is raised.
         """
-        total = self.total_steps
-        started = time.monotonic()
+        total, self.started = self.total_steps, time.monotonic()
+        if self.validated < self.step and self._due():
+            self._validate()
         # A log file keeps every state of the bar as a line.
         interval = 0.1 if sys.stderr.isatty() else 30.0
         with (
@@ -135,15 +137,15 @@ class Run:
             ) as bar,
         ):
             for photos, labels in self._batches():
-                loss, rate = self._step(photos, labels)
+                loss = self._step(photos, labels)
                 self.losses.append(loss)
                 epoch = self.step // self.steps_per_epoch
-                bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}", refresh=False)
+                bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", lr=f"{self._rate(self.step - 1):.2e}", refresh=False)
                 bar.update()
-                if self.step == total or self.step % (self.validate_every * self.steps_per_epoch) == 0:
-                    self._validate(rate, time.monotonic() - started)
+                if self._due():
+                    self._validate()
                 if stop.requested:
-                    self._save_state()
+                    self._save()
                     raise KeyboardInterrupt
         return self.best
 
@@ -151,12 +153,20 @@ class Run:
         for epoch in range(self.step // self.steps_per_epoch, math.ceil(self.total_steps / self.steps_per_epoch)):
             end = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
             batches = self.views.batches(epoch, self.batch_size)[self.step % self.steps_per_epoch : end]
-            yield from DataLoader(self.views, batch_sampler=batches, num_workers=self.workers)
+            for batch in DataLoader(self.views, batch_sampler=batches, num_workers=self.workers, collate_fn=collate):
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
 
-    def _step(self, photos: Tensor, labels: Tensor) -> tuple[float, float]:
-        rate = learning_rate(self.recipe, self.step / self.steps_per_epoch, self.total_steps / self.steps_per_epoch)
+    def _due(self) -> bool:
+        return self.step == self.total_steps or self.step % (self.validate_every * self.steps_per_epoch) == 0
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.recipe, step / self.steps_per_epoch, self.total_steps / self.steps_per_epoch)
+
+    def _step(self, photos: Tensor, labels: Tensor) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate(self.step)
         self.network.train()
         # What dropout leaves out, on every device.
         torch.manual_seed(self.recipe.seed + self.step)
@@ -169,13 +179,13 @@ class Run:
         most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
         # The one time in a step that a GPU is waited for.
-        value, norm = torch.stack((loss.detach(), norm)).tolist()
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            raise RunError(self._diverged(value, norm))
+        value, length = (float(figure) for figure in torch.stack((loss.detach(), norm)).tolist())
+        if not (math.isfinite(value) and math.isfinite(length)):
+            raise RunError(self._diverged(value, length))
         self.optimiser.step()
         self.average.update_parameters(self.network)
         self.step += 1
-        return value, rate
+        return value
 
     def _diverged(self, loss: float, norm: float) -> str:
         best = self.out / "best.safetensors"
@@ -185,7 +195,9 @@ class Run:
             f"lower learning_rate in the recipe or set clip_gradient_norm{again}"
         )
 
-    def _validate(self, rate: float, seconds: float) -> None:
+    def _validate(self) -> None:
+        # A photo of val that cannot be read must not cost the steps since the last checkpoint.
+        self._save()
         last = self.out / "last.safetensors"
         save(self.average.module, self.card, last)
         # Compiling would cost more than it saves, and fill the cache with networks of one use.
@@ -196,64 +208,42 @@ class Run:
         row = {
             "epoch": self.step / self.steps_per_epoch,
             "loss": float(np.mean(self.losses)),
-            "learning_rate": rate,
-            "seconds": round(seconds, 1),
+            "learning_rate": self._rate(self.step - 1),
+            "seconds": round(time.monotonic() - self.started, 1),
             **asdict(result),
         }
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
-        self.losses = []
+        self.losses, self.validated = [], self.step
         summary = f"loss {row['loss']:.3f}, val mIoU {result.miou:.4f} (best {self.best:.4f})"
         tqdm.write(f"epoch {row['epoch']:.0f}: {summary}", file=sys.stderr)
         plot_curve(self.out)
-        self._save_state()
+        self._save()
 
     def _scored(self, result: Scores) -> Card:
         measured = {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "ece": result.ece}
         scores = {f"val_{name}": round(value, 4) for name, value in measured.items()}
         return self.card.model_copy(update={"scores": scores})
 
-    def _open(self, resume: bool) -> None:
-        path = self.out / "state.pt"
-        if not path.exists():
-            if resume:
-                raise RunError(f"nothing to resume: there is no {path}")
-            self.out.mkdir(parents=True, exist_ok=True)
-            return
-        if not resume:
-            raise RunError(f"{self.out} already holds a run: continue it with --resume, or give another --out")
-        state: dict[str, Any] = torch.load(path, map_location=self.device)
-        # Validated, so that fields younger than the run have their defaults.
-        if Recipe.model_validate(state["recipe"]) != self.recipe:
-            raise RunError(f"{path} was made with another recipe: resume with that one, or give another --out")
-        # Runs older than this field have none.
-        if state.get("photos", self._photos()) != self._photos():
-            raise RunError(f"{path} was made with other photos: resume with the same --data and --exclude")
+    def _load(self) -> None:
+        state = self.folder.load(self.recipe, self.photos, self.device)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.losses = state["step"], state["best"], state["losses"]
+        # Runs older than these fields have none.
+        self.validated = state.get("validated", self.step)
         self.card = self.card.model_copy(update={"data": state.get("data", self.card.data)})
 
-    def _photos(self) -> str:
-        """A hash of what is trained and scored on, by name: the folder may have moved."""
-        names = [[photo.name for photo in photos.photos] for photos in (self.train_set, self.val_set)]
-        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
-
-    def _save_state(self) -> None:
-        temporary = self.out / "state.tmp"
-        torch.save(
-            {
-                "recipe": self.recipe.model_dump(mode="json"),
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "step": self.step,
-                "best": self.best,
-                "losses": self.losses,
-                "data": self.card.data,
-                "photos": self._photos(),
-            },
-            temporary,
-        )
-        temporary.replace(self.out / "state.pt")
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "validated": self.validated,
+            "best": self.best,
+            "losses": self.losses,
+            "data": self.card.data,
+        }
+        self.folder.save(self.recipe, self.photos, state)

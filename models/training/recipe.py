@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from models.training.layouts import LayoutName
 from models.validation import explain
+from models.zoo.options import Options
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -28,6 +29,8 @@ class Recipe(BaseModel):
     """Where the numbers come from."""
     model: str
     """The architecture."""
+    options: Options | None = None
+    """Of the architecture; None: as its name has them."""
     label_set: str
     layout: LayoutName = "plain"
     """How the dataset's folders lie (models/training/layouts.py)."""
@@ -43,7 +46,7 @@ class Recipe(BaseModel):
     """Optimiser steps, where the source counts those; a recipe has either this or epochs."""
     batch_size: int = Field(ge=2)
     """At least 2: the coarsest level can be one pixel, and batch norm needs two values."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Of the order, the views and dropout. A later stage needs another, or it sees the views of the first again."""
     long_side: int = Field(gt=0)
     """Photos are scaled down to this long side for validation and serving."""
@@ -64,11 +67,11 @@ class Recipe(BaseModel):
     learning_rate: float = Field(gt=0)
     """Peak: linear warm-up to it, then a cosine to zero."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    momentum: float = 0.9
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of SGD."""
     weight_decay: float = Field(ge=0)
     """Of kernels alone: norms, biases and fusion weights have none."""
-    clip_gradient_norm: float | None = None
+    clip_gradient_norm: float | None = Field(default=None, gt=0)
     ema_decay: float = Field(ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is scored and saved."""
     batch_norm_momentum: float | None = Field(default=None, ge=0, lt=1)
@@ -94,6 +97,12 @@ class Recipe(BaseModel):
     def _has_one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either epochs or steps")
+        return self
+
+    @model_validator(mode="after")
+    def _mines_by_a_threshold(self) -> Self:
+        if self.ohem_kept > 0 and self.ohem_threshold is None:
+            raise ValueError("ohem_kept needs ohem_threshold")
         return self
 
 

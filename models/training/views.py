@@ -5,11 +5,11 @@ Nothing random outlives a view: all derives from the recipe's seed, the epoch an
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from models.training.augmentation import Augmentation
 from models.training.copy_paste import Donor, Donors
-from models.training.dataset import SegmentationFolder
+from models.training.dataset import DataError, SegmentationFolder
 
 
 class Views(Dataset[tuple[Tensor, Tensor]]):
@@ -25,7 +25,22 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
         donor = None if chosen is None else Donor(*self.photos[chosen], self.donors.classes)
         return self.augmentation(*self.photos[index], random, donor)
 
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor]] | DataError:
+        """One batch, or what is wrong with a photo: raised in a process of its own that would come as a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except DataError as error:
+            return error
+
     def batches(self, epoch: int, size: int) -> list[list[tuple[int, int]]]:
         """The epoch's batches of keys, each photo once; what does not fill a batch is left out."""
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.photos))
         return [[(epoch, int(i)) for i in order[b : b + size]] for b in range(0, len(order) - size + 1, size)]
+
+
+def collate(batch: list[tuple[Tensor, Tensor]] | DataError) -> tuple[Tensor, Tensor] | DataError:
+    """A batch as tensors, N x 3 x h x w and N x h x w."""
+    if isinstance(batch, DataError):
+        return batch
+    photos, labels = default_collate(batch)
+    return photos, labels

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from models.labelsets import LabelSetError, UnknownLabelSetError, load
+from models.zoo.options import Options
 
 
 class _Frozen(BaseModel):
@@ -32,6 +33,8 @@ class Card(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: int = Field(ge=1)
     architecture: str
+    options: Options | None = None
+    """Of the architecture, where they are not the registry's."""
     label_set: str
     num_classes: int = Field(ge=2, le=255)
     input_size: tuple[PositiveInt, PositiveInt]

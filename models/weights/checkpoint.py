@@ -110,5 +110,5 @@ def save(network: nn.Module, card: Card, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(serialise(weights, metadata={CARD_KEY: card.model_dump_json()}))
+    temporary.write_bytes(serialise(weights, metadata={CARD_KEY: card.model_dump_json(exclude_none=True)}))
     temporary.replace(path)

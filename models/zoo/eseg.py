@@ -90,7 +90,7 @@ class ESeg(nn.Module):
         weights = self.level_weights.softmax(0)
         fused = levels[0] * weights[0]
         for finer, (weight, level) in enumerate(zip(weights[1:], levels[1:], strict=True), start=1):
-            fused = fused + upsample(weight * level, 2**finer, fused, "bilinear")
+            fused = fused + upsample(weight * level, 2**finer, fused.shape[2:], "bilinear")
         if self.training:
             fused = self.channel_dropout(fused)
         logits: Tensor = self.classifier(fused)
@@ -190,7 +190,7 @@ class BiFPN(nn.Module):
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         down = list(levels)
         for i in range(len(levels) - 2, -1, -1):
-            down[i] = self.top_down[i](levels[i], upsample(down[i + 1], 2, levels[i], "nearest"))
+            down[i] = self.top_down[i](levels[i], upsample(down[i + 1], 2, levels[i].shape[2:], "nearest"))
         up = down[:1]
         for i, node in enumerate(self.bottom_up, start=1):
             inputs = [levels[i], halve(up[-1], max_pool)]

@@ -106,15 +106,15 @@ def init_weights(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def upsample(x: Tensor, factor: int, like: Tensor, mode: str) -> Tensor:
-    """`x` enlarged by `factor`, cut at the right and bottom to the size of `like`; "bilinear" uses align_corners False.
+def upsample(x: Tensor, factor: int, size: Sequence[int], mode: str) -> Tensor:
+    """`x` enlarged by `factor`, cut at the right and bottom to `size` (H, W); "bilinear" uses align_corners False.
 
     Never by what the sizes' ratio happens to be: 3 cells made of 5 are still twice as wide, and to squeeze them into 5
     would shift what they say by up to a cell.
     """
     if factor > 1:
         x = F.interpolate(x, scale_factor=factor, mode=mode, align_corners=False if mode == "bilinear" else None)
-    return x[..., : like.shape[2], : like.shape[3]]
+    return x[..., : size[0], : size[1]]
 
 
 def halve(x: Tensor, pool: Pooling) -> Tensor:

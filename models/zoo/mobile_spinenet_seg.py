@@ -1,4 +1,4 @@
-"""Mobile SpineNet-Seg: SpineNet-Seg's graph of inverted bottlenecks (Li et al. 2021, section 3.4 and Table 9).
+"""Mobile SpineNet-Seg: SpineNet-Seg's graph of inverted bottlenecks (Rashwan et al. 2021, section 3.4 and Table 9).
 
 The stem and the resampling are those of Mobile SpineNet (Du et al. 2020); the activation (ReLU) is a guess. The counts
 rule squeeze-and-excitation out. Any input size of at least 1 x 1 works.
@@ -10,7 +10,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from models.zoo.layers import ASPP, ConvNorm, bare_separable3x3, init_weights, separable3x3
-from models.zoo.spinenet_seg import CITYSCAPES_RATES, TABLE, OutputStride, Resampler, Row, SpineNet, table_at
+from models.zoo.options import OutputStride
+from models.zoo.spinenet_seg import CITYSCAPES_RATES, TABLE, Resampler, Row, SpineNet, table_at
 
 EXPANSION = 6
 # Channels of the stem, of its level-1 block, and of the blocks that Table 2 gives the widths 64 to 512.
@@ -47,7 +48,7 @@ class MobileSpineNetSeg(nn.Module):
         num_classes: int,
         *,
         output_stride: OutputStride = 8,
-        rates: tuple[int, ...] = CITYSCAPES_RATES,
+        aspp_rates: tuple[int, ...] = CITYSCAPES_RATES,
     ) -> None:
         super().__init__()
         self.stride = output_stride
@@ -60,7 +61,7 @@ class MobileSpineNetSeg(nn.Module):
         )
         self.backbone = SpineNet(table, start, partial(inverted_bottleneck, width), partial(resampler, width))
         self.head = nn.Sequential(
-            ASPP(channels(width, table[-1]), head.width, rates, bare_separable3x3),
+            ASPP(channels(width, table[-1]), head.width, aspp_rates, bare_separable3x3),
             *(separable3x3(head.width, head.width) for _ in range(head.convs)),
             nn.Conv2d(head.width, head.width, 3, padding=1, groups=head.width, bias=False),
             nn.Conv2d(head.width, num_classes, 1),
@@ -86,7 +87,7 @@ def resampler(width: float, source: Row, target: Row) -> Resampler:
     halvings = max(0, target.stride.bit_length() - source.stride.bit_length())
     depthwise = (ConvNorm(inputs, inputs, 3, stride=2, groups=inputs, activation=nn.ReLU) for _ in range(halvings))
     expand = ConvNorm(inputs, channels(width, target), activation=None)
-    return Resampler(nn.Sequential(*depthwise), expand, upsample=source.stride > target.stride)
+    return Resampler(nn.Sequential(*depthwise), expand, factor=max(1, source.stride // target.stride))
 
 
 class InvertedBottleneck(nn.Module):

@@ -1,5 +1,6 @@
 """Every architecture by name, with what its paper prints."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from models.zoo import eseg, spinenet_seg
 from models.zoo.deeplab import DeepLabV3, DeepLabV3Plus
 from models.zoo.eseg import ESeg
 from models.zoo.mobile_spinenet_seg import AS_WRITTEN, WIDE, WIDTHS, MobileSpineNetSeg
+from models.zoo.options import Options
 from models.zoo.resnet import DEPTHS
 from models.zoo.spinenet_seg import SpineNetSeg
 
@@ -33,7 +35,8 @@ class Architecture:
 
     name: str
     family: str
-    build: Callable[[int], nn.Module]
+    build: Callable[..., nn.Module]
+    """From the number of classes, and Options by name."""
     paper: Paper
 
 
@@ -54,7 +57,7 @@ _ESEG = {
     "m": _cityscapes(20_000_000, 112_000_000_000),
     "l": _cityscapes(70_500_000, 343_000_000_000),
 }
-# The rest is Li et al. 2021. Table 3; Table 6 prints S49 to S143 on Cityscapes too, with four rates in their ASPP.
+# The rest is Rashwan et al. 2021. Table 3; Table 6 prints S49 to S143 on Cityscapes too, with four rates in their ASPP.
 _SPINENET = {
     "s49": _voc(69_000_000, 98_000_000_000),
     "s96": _voc(116_000_000, 154_000_000_000),
@@ -84,7 +87,7 @@ def _architectures() -> Iterator[Architecture]:
         yield Architecture(f"eseg-{size}", "eseg", partial(ESeg, eseg.SIZES[size]), paper)
     for size, paper in _SPINENET.items():
         yield Architecture(f"spinenet-{size}", "spinenet", partial(SpineNetSeg, spinenet_seg.SIZES[size]), paper)
-    s143_plus = partial(SpineNetSeg, spinenet_seg.SIZES["s143-plus"], rates=spinenet_seg.CITYSCAPES_RATES)
+    s143_plus = partial(SpineNetSeg, spinenet_seg.SIZES["s143-plus"], aspp_rates=spinenet_seg.CITYSCAPES_RATES)
     yield Architecture("spinenet-s143-plus", "spinenet", s143_plus, _SPINENET_S143_PLUS)
     for suffix, head in (("", AS_WRITTEN), ("-wide", WIDE)):
         for size, paper in _MOBILE_SPINENET.items():
@@ -100,7 +103,7 @@ ARCHITECTURES = {architecture.name: architecture for architecture in _architectu
 
 
 class UnknownArchitectureError(LookupError):
-    """No architecture of that name; the message lists those there are."""
+    """No architecture of that name, or none with such options; the message lists those there are."""
 
 
 def architecture(name: str) -> Architecture:
@@ -110,6 +113,12 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def build(name: str, num_classes: int) -> nn.Module:
+def build(name: str, num_classes: int, options: Options | None = None) -> nn.Module:
     """A new network with random weights. Raises UnknownArchitectureError."""
-    return architecture(name).build(num_classes)
+    chosen, given = architecture(name), options.given() if options else {}
+    taken = [option for option in Options.model_fields if option in inspect.signature(chosen.build).parameters]
+    if strange := given.keys() - taken:
+        raise UnknownArchitectureError(
+            f"{name} has no option {', '.join(sorted(strange))}; it has {', '.join(taken) or 'none'}"
+        )
+    return chosen.build(num_classes, **given)

@@ -1,6 +1,6 @@
 """ResNets (He et al. 2016, Table 1) at output stride 16, their last stage there three times: DeepLab's backbones.
 
-As Li et al. 2021 ("Dilated SpineNet for Semantic Segmentation", section 3.2) use them. Any input size works.
+As Rashwan et al. 2021 ("Dilated SpineNet for Semantic Segmentation", section 3.2) use them. Any input size works.
 """
 
 from dataclasses import dataclass

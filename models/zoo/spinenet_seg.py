@@ -1,4 +1,4 @@
-"""SpineNet-Seg: a scale-permuted backbone and a DeepLabv3 head (Li et al. 2021, "Dilated SpineNet for Semantic
+"""SpineNet-Seg: a scale-permuted backbone and a DeepLabv3 head (Rashwan et al. 2021, "Dilated SpineNet for Semantic
 Segmentation").
 
 Any input size of at least 1 x 1 works. The activation (ReLU), the stem and the resampling are those of the original
@@ -8,15 +8,12 @@ SpineNet (Du et al. 2020): this paper names none. No endpoint convolution follow
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.zoo.layers import ASPP, ConvNorm, conv3x3, init_weights
+from models.zoo.layers import ASPP, ConvNorm, conv3x3, init_weights, upsample
+from models.zoo.options import OutputStride
 from models.zoo.resnet import Bottleneck, stem
-
-OutputStride = Literal[4, 8, 16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class SpineNetSeg(nn.Module):
     """
 
     def __init__(
-        self, size: Size, num_classes: int, *, output_stride: OutputStride = 8, rates: tuple[int, ...] = VOC_RATES
+        self, size: Size, num_classes: int, *, output_stride: OutputStride = 8, aspp_rates: tuple[int, ...] = VOC_RATES
     ) -> None:
         super().__init__()
         self.stride = output_stride
@@ -103,7 +100,7 @@ class SpineNetSeg(nn.Module):
         start = nn.Sequential(stem(), Bottleneck(64, inner, project=True), *bottlenecks(size, TABLE[0], skip=1))
         self.backbone = SpineNet(table, start, partial(bottlenecks, size), partial(resampler, size))
         self.head = nn.Sequential(
-            ASPP(4 * int(size.width * table[-1].width), 256, rates),
+            ASPP(4 * int(size.width * table[-1].width), 256, aspp_rates),
             *(conv3x3(256, 256) for _ in range(size.convs)),
             nn.Conv2d(256, num_classes, 3, padding=1),
         )
@@ -135,7 +132,7 @@ def resampler(size: Size, source: Row, target: Row) -> "Resampler":
     if 2 * source.stride < target.stride:
         layers.append(nn.MaxPool2d(3, 2, 1))
     expand = ConvNorm(middle, 4 * target_inner, activation=None)
-    return Resampler(nn.Sequential(*layers), expand, upsample=source.stride > target.stride)
+    return Resampler(nn.Sequential(*layers), expand, factor=max(1, source.stride // target.stride))
 
 
 class SpineNet(nn.Module):
@@ -186,17 +183,14 @@ class Node(nn.Module):
 
 
 class Resampler(nn.Module):
-    """A map in the channels and the resolution of another: `reduce`, nearest upsampling if asked for, `expand`."""
+    """A map in the channels and the resolution of another: `reduce`, nearest upsampling by `factor`, `expand`."""
 
-    def __init__(self, reduce: nn.Module, expand: nn.Module, *, upsample: bool) -> None:
+    def __init__(self, reduce: nn.Module, expand: nn.Module, *, factor: int) -> None:
         super().__init__()
         self.reduce = reduce
         self.expand = expand
-        self.upsample = upsample
+        self.factor = factor
 
     def forward(self, x: Tensor, size: list[int]) -> Tensor:
-        x = self.reduce(x)
-        if self.upsample:
-            x = F.interpolate(x, size, mode="nearest")
-        y: Tensor = self.expand(x)
+        y: Tensor = self.expand(upsample(self.reduce(x), self.factor, size, "nearest"))
         return y

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -127,11 +128,15 @@ def test_init_says_what_was_taken_and_model_overrides_the_recipes(
 def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.safetensors"
     nonsense.write_text("no")
+    optioned = tmp_path / "optioned.toml"
+    optioned.write_text(f"{RECIPE}options = {{decoder = 'dense'}}", encoding="utf-8")
     unknown = tmp_path / "unknown.toml"
     unknown.write_text(RECIPE.replace("eseg-lite-s", "resnet"), encoding="utf-8")
     for result, reason in (
         (train("dream", dataset_dir, tmp_path / "run"), "no recipe 'dream'"),
         (train(unknown, dataset_dir, tmp_path / "run"), "no architecture 'resnet'"),
+        (train(optioned, dataset_dir, tmp_path / "run"), "eseg-lite-s has no option decoder; it has none"),
+        (train(recipe, dataset_dir, nonsense / "run"), "nonsense.safetensors/run cannot be made: "),
         (train(recipe, tmp_path, tmp_path / "run"), "no photos for the split 'train'"),
         (train(recipe, dataset_dir, tmp_path / "run", "--resume"), "nothing to resume"),
         (train(recipe, dataset_dir, tmp_path / "run", "--exclude", "*"), "but those excluded"),
@@ -141,6 +146,18 @@ def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_pa
         assert result.exit_code == 1
         assert result.stderr.startswith("Error: ")
         assert reason in result.stderr
+
+
+def test_a_photo_that_a_loaders_process_cannot_read_is_named_in_a_sentence(
+    recipe: Path, dataset_dir: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(dataset_dir, tmp_path / "data")
+    for photo in (data / "train/images").iterdir():
+        photo.write_bytes(photo.read_bytes()[:-100])
+    result = train(recipe, data, tmp_path / "run", "--workers", "1")
+    assert result.exit_code == 1
+    assert re.search(r"^Error: .*train/images/\w-\d\.png: [^\n]+\n\Z", result.stderr, re.MULTILINE)
+    assert "Traceback" not in result.stderr
 
 
 def test_a_label_set_of_ones_own_serves_whoever_has_its_folder(

@@ -1,14 +1,16 @@
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models import labelsets
 from models.engine.engine import Engine
 from models.engine.network import EagerNetwork
-from models.training.dataset import SegmentationFolder
+from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import confusion_matrix, evaluate, scores
 from models.weights.card import Preprocessing
 from tests.models.colour_network import ColourNetwork
@@ -89,6 +91,17 @@ def test_a_network_that_takes_cars_for_roads_scores_what_it_should(
     cars = np.mean([(labels == 8)[:46].mean() for _, labels in dataset])
     assert result.pixel_accuracy <= 1 - cars + 1e-9
     assert result.miou < 0.75
+
+
+def test_a_split_without_labels_is_an_error_and_no_score(
+    dataset_dir: Path, preprocessing: Preprocessing, tmp_path: Path
+) -> None:
+    data = shutil.copytree(dataset_dir, tmp_path / "data")
+    for path in (data / "val/labels").iterdir():
+        Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
+    engine = Engine(EagerNetwork(ColourNetwork(preprocessing), preprocessing, dtype=torch.float32), preprocessing)
+    with pytest.raises(DataError, match=f"no pixel of {data / 'val/labels'} is labelled"):
+        evaluate(engine, SegmentationFolder(data, "val", CAMVID))
 
 
 def test_progress_sees_every_photo(dataset_dir: Path, preprocessing: Preprocessing) -> None:

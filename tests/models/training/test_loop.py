@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.engine.loading import load_network
 from models.labelsets import UnknownLabelSetError
 from models.training.dataset import DataError
-from models.training.loop import Run, RunError
+from models.training.loop import Run
 from models.training.recipe import Recipe
+from models.training.run_folder import RunError
 from models.weights.checkpoint import Checkpoint
+from models.zoo.options import Options
 from models.zoo.registry import UnknownArchitectureError, build
 
 MakeRecipe = Callable[..., Recipe]
@@ -191,6 +194,32 @@ def test_a_run_that_diverges_ends_before_the_step_and_says_what_to_do(
     assert run.step == state_of(tmp_path)["step"] == 2
     for kept in (run.network.parameters(), run.average.parameters()):
         assert all(parameter.isfinite().all() for parameter in kept)
+
+
+def test_a_photo_of_val_that_cannot_be_read_costs_no_step(straight: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    data, out = shutil.copytree(dataset_dir, tmp_path / "data"), tmp_path / "run"
+    bad = data / "val/images/c-1.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:-100])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"c-1\.png"):
+            start(four_steps(), data, out, validate_every=1, resume=(out / "state.pt").exists()).train()
+        assert state_of(out)["step"] == 2
+    bad.write_bytes(whole)
+    start(four_steps(), data, out, validate_every=1, resume=True).train()
+    assert [row | {"seconds": 0} for row in log_of(out)] == [row | {"seconds": 0} for row in log_of(straight)]
+    assert state_of(out)["best"] == state_of(straight)["best"]
+
+
+def test_options_of_the_architecture_go_with_the_weights(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    options = Options(output_stride=16, aspp_rates=(3, 6))
+    run = start(recipe(model="mobile-spinenet-s49-minus", options=options, epochs=1), dataset_dir, tmp_path)
+    run.train()
+    checkpoint = Checkpoint.open(tmp_path / "last.safetensors")
+    assert checkpoint.card.options == options
+    network = load_network(checkpoint)
+    assert network.stride == 16
+    assert torch.equal(network.get_parameter("head.1.weight"), run.average.module.get_parameter("head.1.weight").half())
 
 
 def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:

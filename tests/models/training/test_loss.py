@@ -31,7 +31,8 @@ def test_ignored_pixels_count_for_nothing(recipe: MakeRecipe) -> None:
 @pytest.mark.parametrize("ohem", [None, 0.7])
 @pytest.mark.parametrize("weights", ["none", "inverse-log"])
 def test_a_batch_without_labels_has_no_loss(recipe: MakeRecipe, ohem: float | None, weights: str) -> None:
-    criterion = SegmentationLoss(recipe(ohem_threshold=ohem, ohem_kept=0.5, class_weights=weights), HALF_AND_HALF)
+    mining = recipe(ohem_threshold=ohem, ohem_kept=0.5 if ohem else 0.0, class_weights=weights)
+    criterion = SegmentationLoss(mining, HALF_AND_HALF)
     logits = logits_for(0.9, 0.5).requires_grad_()
     loss = criterion(logits, torch.full((1, 1, 2), 255))
     loss.backward()

@@ -35,7 +35,9 @@ def test_a_shipped_recipe_trains_on_data_of_its_layout(name: str, dataset_dir: P
     if recipe.layout != "plain":
         data = tmp_path / "data"
         MAKERS[recipe.layout](data)
-    short = {"model": "eseg-lite-s", "epochs": None, "steps": 1, "batch_size": 2, "crop": (32, 64)}
+    # In a small network's stead, which has no options.
+    small = {"model": "eseg-lite-s", "options": None}
+    short = small | {"epochs": None, "steps": 1, "batch_size": 2, "crop": (32, 64)}
     Run(recipe.model_copy(update=short), data, tmp_path / "run", workers=0, device=torch.device("cpu")).train()
     assert Checkpoint.open(tmp_path / "run/last.safetensors").card.label_set == recipe.label_set
 
@@ -67,6 +69,12 @@ def test_an_unknown_recipe_is_answered_with_those_there_are(tmp_path: Path) -> N
         ('optimiser = "adam"', "optimiser: Input should be 'sgd' or 'adamw'"),
         ('colour = "red"', "colour: Extra inputs are not permitted"),
         ("ohem_threshold = 1.5", "ohem_threshold"),
+        ("ohem_kept = 0.5", "ohem_kept needs ohem_threshold"),
+        ("seed = -1", "seed: Input should be greater than or equal to 0"),
+        ("momentum = 1.5", "momentum: Input should be less than 1"),
+        ("clip_gradient_norm = -1.0", "clip_gradient_norm: Input should be greater than 0"),
+        ("level_dropout = 1.0", "level_dropout: Input should be less than 1"),
+        ("options = {output_stride = 5}", "options: output_stride: Input should be 4, 8 or 16"),
     ],
 )
 def test_a_bad_value_is_named_with_its_file(

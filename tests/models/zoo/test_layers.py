@@ -48,17 +48,17 @@ def test_max_pool_takes_the_largest() -> None:
 
 
 def test_upsampling_nearest_and_bilinear() -> None:
-    x, like = torch.tensor([[[[0.0, 4.0]]]]), torch.empty(1, 1, 1, 4)
-    assert upsample(x, 2, like, "nearest")[0, 0, 0].tolist() == [0, 0, 4, 4]
-    assert upsample(x, 2, like, "bilinear")[0, 0, 0].tolist() == [0, 1, 3, 4]
-    assert torch.equal(upsample(x, 1, x, "bilinear"), x)
+    x = torch.tensor([[[[0.0, 4.0]]]])
+    assert upsample(x, 2, (1, 4), "nearest")[0, 0, 0].tolist() == [0, 0, 4, 4]
+    assert upsample(x, 2, (1, 4), "bilinear")[0, 0, 0].tolist() == [0, 1, 3, 4]
+    assert torch.equal(upsample(x, 1, (1, 2), "bilinear"), x)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 def test_what_a_cell_says_stays_in_its_place_whatever_the_size(mode: str) -> None:
     x = torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
-    whole = upsample(x, 4, torch.empty(1, 1, 12, 20), mode)
-    cut = upsample(x, 4, torch.empty(1, 1, 9, 18), mode)
+    whole = upsample(x, 4, (12, 20), mode)
+    cut = upsample(x, 4, (9, 18), mode)
     assert torch.equal(cut, whole[..., :9, :18])
 
 
