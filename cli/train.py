@@ -35,6 +35,12 @@ from models.zoo.registry import UnknownArchitectureError
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Start from this .safetensors: an encoder, also a public one, or another dataset's model. What fits is taken.",
 )
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    metavar="PARTS",
+    help="Put a batch through in this many parts, to save memory.  [default: the recipe's, usually 1]",
+)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out training photos, such as '0001TP_*'.")
 @click.option(
     "--workers",
@@ -57,6 +63,7 @@ def command(
     out: Path,
     resume: bool,
     init: Path | None,
+    accumulate: int | None,
     exclude: tuple[str, ...],
     workers: int,
     validate_every: int,
@@ -68,9 +75,9 @@ def command(
     """
     mistakes = CheckpointError, DataError, LabelSetError, RecipeError, RunError
     with user_errors(*mistakes, UnknownArchitectureError, UnknownLabelSetError):
-        chosen = load_recipe(recipe)
+        changes = {"model": model, "accumulate": accumulate}
         run = Run(
-            chosen.model_copy(update={"model": model}) if model else chosen,
+            load_recipe(recipe).model_copy(update={name: change for name, change in changes.items() if change}),
             data,
             out,
             resume=resume,

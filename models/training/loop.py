@@ -95,6 +95,8 @@ class Run:
         if len(self.train_set) < 2:
             raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
         self.batch_size = min(recipe.batch_size, len(self.train_set))
+        # Batch norm needs two photos in each.
+        self.parts = min(recipe.accumulate, self.batch_size // 2)
         self.steps_per_epoch = len(self.train_set) // self.batch_size
         self.total_steps = recipe.steps or (recipe.epochs or 0) * self.steps_per_epoch
 
@@ -168,23 +170,36 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(self.step)
         self.network.train()
+        self.optimiser.zero_grad()
         # What dropout leaves out, on every device.
         torch.manual_seed(self.recipe.seed + self.step)
-        # In float16 small gradients would vanish.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=best_dtype(self.device) is torch.bfloat16):
-            logits = self.network(photos.to(self.device, memory_format=torch.channels_last))
-        loss = self.loss(logits, labels.to(self.device))
-        self.optimiser.zero_grad()
-        loss.backward()
+        parts = zip(photos.tensor_split(self.parts), labels.tensor_split(self.parts), strict=True)
+        try:
+            loss = torch.stack([self._backward(*part, share=len(part[0]) / len(photos)) for part in parts]).sum()
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"memory is too short for {math.ceil(len(photos) / self.parts)} crops of {self.recipe.crop} at a time: "
+                f"begin again with --accumulate {2 * self.parts}, of a batch of {self.batch_size}; {error}"
+            ) from error
         most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
         # The one time in a step that a GPU is waited for.
-        value, length = (float(figure) for figure in torch.stack((loss.detach(), norm)).tolist())
+        value, length = (float(figure) for figure in torch.stack((loss, norm)).tolist())
         if not (math.isfinite(value) and math.isfinite(length)):
             raise RunError(self._diverged(value, length))
         self.optimiser.step()
         self.average.update_parameters(self.network)
         self.step += 1
+        return value
+
+    def _backward(self, photos: Tensor, labels: Tensor, *, share: float) -> Tensor:
+        """Adds the gradient of a part of a batch, which is this share of it, and returns that share of the loss."""
+        # In float16 small gradients would vanish.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=best_dtype(self.device) is torch.bfloat16):
+            logits = self.network(photos.to(self.device, memory_format=torch.channels_last))
+        loss = share * self.loss(logits, labels.to(self.device))
+        loss.backward()
+        value: Tensor = loss.detach()
         return value
 
     def _diverged(self, loss: float, norm: float) -> str:

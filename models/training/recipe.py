@@ -46,6 +46,9 @@ class Recipe(BaseModel):
     """Optimiser steps, where the source counts those; a recipe has either this or epochs."""
     batch_size: int = Field(ge=2)
     """At least 2: the coarsest level can be one pixel, and batch norm needs two values."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts of a batch that are put through the network one after the other, where all at once needs too much memory.
+    The gradient is their mean; norms and hard examples are of a part."""
     seed: int = Field(default=0, ge=0)
     """Of the order, the views and dropout. A later stage needs another, or it sees the views of the first again."""
     long_side: int = Field(gt=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -123,6 +124,12 @@ def test_init_says_what_was_taken_and_model_overrides_the_recipes(
     assert result.exit_code == 0, result.output
     assert "not taken: none" in result.stderr
     assert Checkpoint.open(tmp_path / "run/best.safetensors").card.architecture == "eseg-lite-s"
+
+
+def test_a_batch_can_go_through_in_parts(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:
+    recipe.write_text(RECIPE.replace("batch_size = 2", "batch_size = 4"), encoding="utf-8")
+    assert train(recipe, dataset_dir, tmp_path / "run", "--accumulate", "2").exit_code == 0
+    assert torch.load(tmp_path / "run/state.pt")["recipe"]["accumulate"] == 2
 
 
 def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_path: Path) -> None:

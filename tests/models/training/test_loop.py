@@ -3,11 +3,13 @@ import math
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.engine.loading import load_network
@@ -194,6 +196,42 @@ def test_a_run_that_diverges_ends_before_the_step_and_says_what_to_do(
     assert run.step == state_of(tmp_path)["step"] == 2
     for kept in (run.network.parameters(), run.average.parameters()):
         assert all(parameter.isfinite().all() for parameter in kept)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
+    recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path
+) -> None:
+    gradients = []
+    for parts in (1, 2):
+        run = start(recipe(batch_size=4, accumulate=parts, steps=1, epochs=None), dataset_dir, tmp_path / str(parts))
+        # Statistics of a part are not those of the whole.
+        for norm in (module for module in run.network.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.momentum = 0.0
+            norm.forward = partial(with_running_statistics, norm)  # type: ignore[method-assign]
+        seen: list[int] = []
+        run.network.register_forward_pre_hook(lambda _, photos, seen=seen: seen.append(len(photos[0])))
+        run.train()
+        assert seen == [4 // parts] * parts
+        gradients.append([p.grad.flatten() for p in run.network.parameters() if p.grad is not None])
+    whole, in_parts = (torch.cat(each) for each in gradients)
+    assert (in_parts - whole).norm() < 0.05 * whole.norm()
+
+
+def with_running_statistics(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.0, norm.eps)
+
+
+def test_too_little_memory_says_how_to_need_less(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(batch_size=4), dataset_dir, tmp_path)
+
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    run.network.register_forward_hook(exhausted)
+    with pytest.raises(
+        RunError, match=r"too short for 4 crops of \(48, 64\) at a time: .* --accumulate 2, of a batch of 4"
+    ):
+        run.train()
 
 
 def test_a_photo_of_val_that_cannot_be_read_costs_no_step(straight: Path, dataset_dir: Path, tmp_path: Path) -> None:
