@@ -35,7 +35,10 @@ class RunFolder:
         state: dict[str, Any] = torch.load(self._state, map_location=device)
         # Validated, so that fields younger than the run have their defaults.
         if Recipe.model_validate(state["recipe"]) != recipe:
-            raise RunError(f"{self._state} was made with another recipe: resume with that one, or give another --out")
+            raise RunError(
+                f"{self._state} was made with another recipe, --model or --accumulate: "
+                "resume with those, or give another --out"
+            )
         # Runs older than this field have none.
         if state.get("photos", photos) != photos:
             raise RunError(f"{self._state} was made with other photos: resume with the same --data and --exclude")
