@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.training.recipe import Recipe
+from tests.models.training.runs import four_steps, start
 
 
 @pytest.fixture
@@ -30,3 +32,11 @@ def recipe() -> Callable[..., Recipe]:
         return Recipe(**values | changes)
 
     return make
+
+
+@pytest.fixture(scope="package")
+def straight(dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four steps, two epochs, that nothing interrupted."""
+    out = tmp_path_factory.mktemp("straight") / "run"
+    start(four_steps(), dataset_dir, out, validate_every=1).train()
+    return out

@@ -1,11 +1,7 @@
-import json
 import math
-import shutil
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,101 +11,14 @@ from torch import Tensor, nn
 from models.engine.loading import load_network
 from models.labelsets import UnknownLabelSetError
 from models.training.dataset import DataError
-from models.training.loop import Run
 from models.training.recipe import Recipe
 from models.training.run_folder import RunError
 from models.weights.checkpoint import Checkpoint
 from models.zoo.options import Options
 from models.zoo.registry import UnknownArchitectureError, build
+from tests.models.training.runs import interrupt_in_step, log_of, start, state_of
 
 MakeRecipe = Callable[..., Recipe]
-
-
-def start(recipe: Recipe, data: Path, out: Path, **options: Any) -> Run:
-    return Run(recipe, data, out, workers=0, device=torch.device("cpu"), **options)
-
-
-def interrupt_in_step(run: Run, step: int) -> None:
-    """Have SIGINT arrive in the middle of a step (from 1): after the forward pass, before the weights are changed."""
-
-    def arrive(*_: object) -> None:
-        if run.step == step - 1:
-            signal.raise_signal(signal.SIGINT)
-
-    run.loss.register_forward_hook(arrive)
-
-
-def state_of(out: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(out / "state.pt")
-    return state
-
-
-def log_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def straight(dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of four steps, two epochs, that nothing interrupted."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    start(four_steps(), dataset_dir, out, validate_every=1).train()
-    return out
-
-
-def four_steps() -> Recipe:
-    return Recipe(
-        source="tests",
-        model="eseg-lite-s",
-        label_set="camvid11",
-        data="drawn",
-        licence="Free for tests",
-        epochs=2,
-        batch_size=2,
-        seed=3,
-        long_side=64,
-        crop=(40, 56),
-        photometric=0.5,
-        optimiser="adamw",
-        learning_rate=1e-3,
-        warmup_epochs=1,
-        weight_decay=0.01,
-        clip_gradient_norm=5,
-        ema_decay=0.9,
-        class_weights="inverse-log",
-        ohem_threshold=0.9,
-        ohem_kept=0.1,
-        jaccard=0.5,
-        level_dropout=0.3,
-        channel_dropout=0.1,
-    )
-
-
-@pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_resumed_run_ends_where_a_straight_one_does(
-    stop: int, straight: Path, dataset_dir: Path, tmp_path: Path
-) -> None:
-    interrupted = start(four_steps(), dataset_dir, tmp_path, validate_every=1)
-    interrupt_in_step(interrupted, stop)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.train()
-    assert state_of(tmp_path)["step"] == stop
-
-    resumed = start(four_steps(), dataset_dir, tmp_path, validate_every=1, resume=True)
-    assert resumed.step == stop
-    resumed.train()
-
-    expected, found = state_of(straight), state_of(tmp_path)
-    for part in ("network", "average"):
-        assert expected[part].keys() == found[part].keys()
-        for name, tensor in expected[part].items():
-            assert torch.equal(found[part][name], tensor), f"{part} {name}"
-    for index, moments in expected["optimiser"]["state"].items():
-        for name, tensor in moments.items():
-            assert torch.equal(found["optimiser"]["state"][index][name], tensor), f"optimiser {index} {name}"
-    for one, other in zip(log_of(straight), log_of(tmp_path), strict=True):
-        assert one.pop("seconds") >= 0
-        assert other.pop("seconds") >= 0
-        assert one == other
 
 
 def test_a_run_leaves_its_files(straight: Path) -> None:
@@ -140,41 +49,6 @@ def test_the_last_checkpoint_is_the_average_of_the_weights(straight: Path) -> No
         wanted = average[f"module.{name}"]
         assert torch.equal(tensor, wanted.half().float() if wanted.dim() > 1 else wanted), name
     assert not torch.equal(average["module.classifier.weight"], state_of(straight)["network"]["classifier.weight"])
-
-
-def test_a_finished_run_resumes_to_its_end(straight: Path, dataset_dir: Path) -> None:
-    before = (straight / "log.jsonl").read_bytes()
-    best = start(four_steps(), dataset_dir, straight, resume=True).train()
-    assert best == max(row["miou"] for row in log_of(straight))
-    assert (straight / "log.jsonl").read_bytes() == before
-
-
-def test_a_run_is_not_overwritten(straight: Path, dataset_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="already holds a run: continue it with --resume"):
-        start(four_steps(), dataset_dir, straight)
-    with pytest.raises(RunError, match="nothing to resume"):
-        start(four_steps(), dataset_dir, tmp_path, resume=True)
-
-
-def test_a_run_is_not_continued_by_another_recipe(straight: Path, dataset_dir: Path) -> None:
-    other = four_steps().model_copy(update={"learning_rate": 2e-3})
-    with pytest.raises(RunError, match="made with another recipe"):
-        start(other, dataset_dir, straight, resume=True)
-
-
-def test_a_run_is_not_continued_on_other_photos(dataset_dir: Path, tmp_path: Path) -> None:
-    out, moved, fewer = (tmp_path / name for name in ("run", "moved", "fewer"))
-    run = start(four_steps(), dataset_dir, out, exclude=("b-1*",))
-    interrupt_in_step(run, 1)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    for folder in (moved, fewer):
-        shutil.copytree(dataset_dir, folder)
-    (fewer / "val/images/c-1.png").unlink()
-    for data, exclude in ((dataset_dir, ()), (dataset_dir, ("b-0*",)), (fewer, ("b-1*",))):
-        with pytest.raises(RunError, match="made with other photos: resume with the same --data and --exclude"):
-            start(four_steps(), data, out, exclude=exclude, resume=True)
-    assert start(four_steps(), moved, out, exclude=("b-1*",), resume=True).step == 1
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -234,21 +108,6 @@ def test_too_little_memory_says_how_to_need_less(recipe: MakeRecipe, dataset_dir
         run.train()
 
 
-def test_a_photo_of_val_that_cannot_be_read_costs_no_step(straight: Path, dataset_dir: Path, tmp_path: Path) -> None:
-    data, out = shutil.copytree(dataset_dir, tmp_path / "data"), tmp_path / "run"
-    bad = data / "val/images/c-1.png"
-    whole = bad.read_bytes()
-    bad.write_bytes(whole[:-100])
-    for _ in range(2):
-        with pytest.raises(DataError, match=r"c-1\.png"):
-            start(four_steps(), data, out, validate_every=1, resume=(out / "state.pt").exists()).train()
-        assert state_of(out)["step"] == 2
-    bad.write_bytes(whole)
-    start(four_steps(), data, out, validate_every=1, resume=True).train()
-    assert [row | {"seconds": 0} for row in log_of(out)] == [row | {"seconds": 0} for row in log_of(straight)]
-    assert state_of(out)["best"] == state_of(straight)["best"]
-
-
 def test_options_of_the_architecture_go_with_the_weights(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
     options = Options(output_stride=16, aspp_rates=(3, 6))
     run = start(recipe(model="mobile-spinenet-s49-minus", options=options, epochs=1), dataset_dir, tmp_path)
@@ -258,19 +117,6 @@ def test_options_of_the_architecture_go_with_the_weights(recipe: MakeRecipe, dat
     network = load_network(checkpoint)
     assert network.stride == 16
     assert torch.equal(network.get_parameter("head.1.weight"), run.average.module.get_parameter("head.1.weight").half())
-
-
-def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:
-    run = start(four_steps(), dataset_dir, tmp_path)
-    interrupt_in_step(run, 1)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    state = state_of(tmp_path)
-    for young in ("layout", "train_split", "val_split", "steps", "batch_norm_momentum"):
-        del state["recipe"][young]
-    del state["data"], state["photos"]
-    torch.save(state, tmp_path / "state.pt")
-    assert start(four_steps(), dataset_dir, tmp_path, resume=True).step == 1
 
 
 def test_steps_end_a_run_within_an_epoch(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:

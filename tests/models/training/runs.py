@@ -1,0 +1,62 @@
+"""Runs of a few steps, to be stopped, continued and looked at."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.training.loop import Run
+from models.training.recipe import Recipe
+
+
+def start(recipe: Recipe, data: Path, out: Path, **options: Any) -> Run:
+    return Run(recipe, data, out, workers=0, device=torch.device("cpu"), **options)
+
+
+def interrupt_in_step(run: Run, step: int) -> None:
+    """Have SIGINT arrive in the middle of a step (from 1): after the forward pass, before the weights are changed."""
+
+    def arrive(*_: object) -> None:
+        if run.step == step - 1:
+            signal.raise_signal(signal.SIGINT)
+
+    run.loss.register_forward_hook(arrive)
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(out / "state.pt")
+    return state
+
+
+def log_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def four_steps() -> Recipe:
+    return Recipe(
+        source="tests",
+        model="eseg-lite-s",
+        label_set="camvid11",
+        data="drawn",
+        licence="Free for tests",
+        epochs=2,
+        batch_size=2,
+        seed=3,
+        long_side=64,
+        crop=(40, 56),
+        photometric=0.5,
+        optimiser="adamw",
+        learning_rate=1e-3,
+        warmup_epochs=1,
+        weight_decay=0.01,
+        clip_gradient_norm=5,
+        ema_decay=0.9,
+        class_weights="inverse-log",
+        ohem_threshold=0.9,
+        ohem_kept=0.1,
+        jaccard=0.5,
+        level_dropout=0.3,
+        channel_dropout=0.1,
+    )
