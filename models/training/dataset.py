@@ -85,5 +85,9 @@ class SegmentationFolder:
         counts = [np.bincount(self._read_labels(index).ravel(), minlength=256) for index in progress(range(len(self)))]
         pixels: NDArray[np.int64] = np.stack(counts)[:, : len(self.label_set.classes)]
         if not pixels.any():
-            raise DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")
+            raise self.unlabelled()
         return pixels
+
+    def unlabelled(self) -> DataError:
+        """What to raise where no pixel counts."""
+        return DataError(f"no pixel of {self.labels[0].parent} is labelled: all are ignored")

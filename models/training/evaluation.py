@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.engine.engine import Engine
 from models.labelsets import LabelSet
 from models.training.calibration import LEVELS, count_hits, expected_calibration_error
-from models.training.dataset import DataError, SegmentationFolder
+from models.training.dataset import SegmentationFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +59,5 @@ def evaluate(
         confusion += confusion_matrix(labels, segmentation.labels, classes)
         hits += count_hits(labels, segmentation, classes)
     if not confusion.any():
-        raise DataError(f"no pixel of {dataset.labels[0].parent} is labelled: all are ignored")
+        raise dataset.unlabelled()
     return scores(confusion, hits, dataset.label_set, len(dataset))

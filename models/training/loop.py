@@ -179,7 +179,8 @@ class Run:
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"memory is too short for {math.ceil(len(photos) / self.parts)} crops of {self.recipe.crop} at a time: "
-                f"begin again with --accumulate {2 * self.parts}, of a batch of {self.batch_size}; {error}"
+                f"begin again with --accumulate {2 * self.parts}, of a batch of {self.batch_size}, "
+                f"or a smaller crop; {error}"
             ) from error
         most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
