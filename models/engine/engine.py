@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.engine.exposure import brighten
 from models.engine.geometry import InputSize, input_size
 from models.engine.label_upsampling import Upsampled, upsample
 from models.engine.network import Network, wait_for
@@ -65,18 +66,25 @@ class Engine:
     def batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
         """What the network gets of photos of one bucket, each at its own input size: uint8, N x H x W x 3."""
         # Torch takes neither flipped nor read-only arrays; others are not copied.
-        rows = [torch.from_numpy(np.require(photo, requirements=["C", "W"])) for photo in photos]
+        rows = [
+            self._brighten(_scale(torch.from_numpy(np.require(photo, requirements=["C", "W"])), size))
+            for photo, size in zip(photos, sizes, strict=True)
+        ]
         on_gpu = self.network.device.type == "cuda"
         if len(rows) == 1 and rows[0].shape[:2] == bucket and not on_gpu:
             return rows[0][None]
         # A GPU fetches from pinned memory while this thread goes on. PyTorch does not reuse it before that is done.
         batch = torch.empty((len(photos), *bucket, 3), dtype=torch.uint8, pin_memory=on_gpu)
         for slot, pixels, size in zip(batch, rows, sizes, strict=True):
-            slot[: size.height, : size.width] = _scale(pixels, size)
+            slot[: size.height, : size.width] = pixels
             # The mean colour: next to nothing once it is normalised.
             slot[size.height :] = self._padding
             slot[: size.height, size.width :] = self._padding
         return batch.to(self.network.device, non_blocking=True)
+
+    def _brighten(self, pixels: Tensor) -> Tensor:
+        mean = self.preprocessing.brightness
+        return pixels if mean is None else torch.from_numpy(brighten(pixels.numpy(), mean))
 
     def _fetched(self, results: Sequence[Upsampled]) -> list[Segmentation]:
         """A GPU has been sent all its work by now, and is waited for once."""

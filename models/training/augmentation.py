@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.engine.exposure import brighten
 from models.training.copy_paste import Donor, paste
 from models.training.recipe import Recipe
 from models.weights.card import Preprocessing
@@ -54,6 +55,8 @@ class Augmentation:
         self, photo: NDArray[np.uint8], labels: NDArray[np.uint8], random: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         low, high = self.recipe.scale
+        if self.preprocessing.brightness is not None:
+            photo = brighten(photo, self.preprocessing.brightness)
         scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
         height, width = self.recipe.crop
         # Cut out first: to enlarge what will be thrown away costs more than all the rest.

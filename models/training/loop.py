@@ -85,7 +85,9 @@ class Run:
             label_set=recipe.label_set,
             num_classes=len(label_set.classes),
             input_size=(height, width),
-            preprocessing=Preprocessing(long_side=recipe.long_side, enlarge=recipe.enlarge),
+            preprocessing=Preprocessing(
+                long_side=recipe.long_side, enlarge=recipe.enlarge, brightness=recipe.brightness
+            ),
             licence=recipe.licence,
             data=recipe.data,
         )

@@ -55,6 +55,8 @@ class Recipe(BaseModel):
     """Photos are scaled down to this long side for validation and serving."""
     enlarge: float = Field(default=1.0, ge=1, le=4)
     """Smaller ones are scaled up towards it by at most this factor."""
+    brightness: float | None = Field(default=None, gt=0, lt=1)
+    """Photos of a lower mean, 0..1, are brightened by gamma to it, for training, validation and serving."""
 
     crop: tuple[PositiveInt, PositiveInt]
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)

@@ -19,6 +19,8 @@ class Preprocessing(_Frozen):
     """The longest side, in pixels, at which the network was trained and scored; larger photos are scaled down to it."""
     enlarge: float = Field(default=1.0, ge=1, le=4)
     """Smaller photos are scaled up towards `long_side` by at most this factor: thin things need pixels."""
+    brightness: float | None = Field(default=None, gt=0, lt=1)
+    """Photos of a lower mean, 0..1, are brightened by gamma to about this one; None: none are."""
     grid: int = Field(default=32, gt=0)
     """Both sides of the input are padded to multiples of this many pixels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

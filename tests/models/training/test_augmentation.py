@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.engine.exposure import brighten
 from models.training.augmentation import Augmentation, crop, jitter_colours, resize
 from models.training.copy_paste import Donor
 from models.training.recipe import Recipe
@@ -29,6 +30,14 @@ def pixels_of(inputs: Tensor) -> NDArray[np.uint8]:
     mean, std = torch.tensor(PREPROCESSING.mean).view(3, 1, 1), torch.tensor(PREPROCESSING.std).view(3, 1, 1)
     pixels: NDArray[np.uint8] = ((inputs * std + mean) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return pixels
+
+
+def test_a_dark_photo_is_brightened_as_for_serving(recipe: MakeRecipe) -> None:
+    dusk = (street(40, 56) * 0.3).astype(np.uint8)
+    plain = recipe(crop=(40, 56), scale=(1.0, 1.0), flip=0, photometric=0)
+    augment = Augmentation(plain, Preprocessing(long_side=64, brightness=0.33))
+    inputs, _ = augment(dusk, stripes(40, 56), np.random.default_rng(0))
+    assert np.array_equal(pixels_of(inputs), brighten(dusk, 0.33))
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (30, 100), (200, 20), (1, 1)])

@@ -188,8 +188,8 @@ def test_names_that_there_are_not_are_refused(recipe: MakeRecipe, dataset_dir: P
         start(recipe(label_set="nowhere"), dataset_dir, tmp_path)
 
 
-def test_the_card_says_how_far_small_photos_are_enlarged(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
-    run = start(recipe(enlarge=1.5, long_side=512), dataset_dir, tmp_path)
+def test_the_card_says_how_photos_are_prepared(recipe: MakeRecipe, dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(recipe(enlarge=1.5, long_side=512, brightness=0.4), dataset_dir, tmp_path)
     run.train()
     preprocessing = Checkpoint.open(tmp_path / "last.safetensors").card.preprocessing
-    assert (preprocessing.long_side, preprocessing.enlarge) == (512, 1.5)
+    assert (preprocessing.long_side, preprocessing.enlarge, preprocessing.brightness) == (512, 1.5, 0.4)
