@@ -65,11 +65,7 @@ class Engine:
 
     def batch(self, photos: Sequence[Photo], sizes: Sequence[InputSize], bucket: tuple[int, int]) -> Tensor:
         """What the network gets of photos of one bucket, each at its own input size: uint8, N x H x W x 3."""
-        # Torch takes neither flipped nor read-only arrays; others are not copied.
-        rows = [
-            self._brighten(_scale(torch.from_numpy(np.require(photo, requirements=["C", "W"])), size))
-            for photo, size in zip(photos, sizes, strict=True)
-        ]
+        rows = [self._prepared(photo, size) for photo, size in zip(photos, sizes, strict=True)]
         on_gpu = self.network.device.type == "cuda"
         if len(rows) == 1 and rows[0].shape[:2] == bucket and not on_gpu:
             return rows[0][None]
@@ -82,9 +78,11 @@ class Engine:
             slot[: size.height, size.width :] = self._padding
         return batch.to(self.network.device, non_blocking=True)
 
-    def _brighten(self, pixels: Tensor) -> Tensor:
-        mean = self.preprocessing.brightness
-        return pixels if mean is None else torch.from_numpy(brighten(pixels.numpy(), mean))
+    def _prepared(self, photo: Photo, size: InputSize) -> Tensor:
+        """Scaled and brightened: uint8, height x width x 3 of its input size, on the CPU."""
+        # Torch takes neither flipped nor read-only arrays; others are not copied.
+        pixels = _scale(torch.from_numpy(np.require(photo, requirements=["C", "W"])), size)
+        return torch.from_numpy(brighten(pixels.numpy(), self.preprocessing.brightness))
 
     def _fetched(self, results: Sequence[Upsampled]) -> list[Segmentation]:
         """A GPU has been sent all its work by now, and is waited for once."""

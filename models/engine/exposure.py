@@ -11,14 +11,18 @@ _STEP = 8
 _BLACK = 1 / 255
 
 
-def brighten(photo: NDArray[np.uint8], mean: float) -> NDArray[np.uint8]:
-    """A photo (uint8, H x W x 3), by gamma as bright on average as `mean` (0..1) where it is darker.
+def brighten(photo: NDArray[np.uint8], mean: float | None) -> NDArray[np.uint8]:
+    """A photo (uint8, H x W x 3), by gamma as bright on average as `mean` (0..1; None is never) where it is darker.
 
     Others are returned as they are. The mean of all three channels is compared, of every eighth row and column.
     """
+    if mean is None:
+        return photo
     found = float(photo[::_STEP, ::_STEP].mean()) / 255
     if not _BLACK < found < mean:
         return photo
     gamma = math.log(mean) / math.log(found)
     table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
-    return np.take(table, photo, mode="clip")
+    # Quicker than by indices; of a bytearray, as torch warns of arrays that cannot be written.
+    brightened = bytearray(photo.data).translate(table.tobytes())
+    return np.frombuffer(brightened, np.uint8).reshape(photo.shape)
