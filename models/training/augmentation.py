@@ -54,9 +54,8 @@ class Augmentation:
     def _cut(
         self, photo: NDArray[np.uint8], labels: NDArray[np.uint8], random: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        photo = brighten(photo, self.preprocessing.brightness)
         low, high = self.recipe.scale
-        if self.preprocessing.brightness is not None:
-            photo = brighten(photo, self.preprocessing.brightness)
         scale = float(np.exp(random.uniform(np.log(low), np.log(high))))
         height, width = self.recipe.crop
         # Cut out first: to enlarge what will be thrown away costs more than all the rest.

@@ -62,14 +62,15 @@ class SegmentationFolder:
         path = self.photos[index]
         try:
             photo = decode(path.read_bytes(), max_pixels=_MAX_PIXELS)
-        except ImageError as error:
+        except (ImageError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         labels = self._read_labels(index)
         if photo.shape[:2] != labels.shape:
             height, width = photo.shape[:2]
+            turned = " (as its EXIF orientation shows it)" if labels.shape == (width, height) else ""
             raise DataError(
-                f"{self.labels[index]} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}: "
-                "make both the same size"
+                f"{self.labels[index]} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}"
+                f"{turned}: make both the same size"
             )
         return photo, labels
 
@@ -77,7 +78,7 @@ class SegmentationFolder:
         path = self.labels[index]
         try:
             return self.label_set.from_dataset_ids(decode_label_map(path.read_bytes()))
-        except (ImageError, ValueError) as error:
+        except (ImageError, OSError, ValueError) as error:
             raise DataError(f"{path}: {error}") from error
 
     def class_pixels(self, progress: Callable[[Iterable[int]], Iterable[int]] = iter) -> NDArray[np.int64]:

@@ -10,11 +10,12 @@ from models.training.public_names import our_names
 from models.weights.checkpoint import Checkpoint, CheckpointError, mismatches
 
 
-def initialise(network: nn.Module, path: Path) -> str:
+def initialise(network: nn.Module, path: Path, *, whole: bool = False) -> str:
     """Give `network`, in place, the tensors of a safetensors file that match by name and shape.
 
     An encoder's file may name its tensors from the encoder on, and as public checkpoints do. Returns, for the log, how
-    many were taken and which were not. Raises CheckpointError where the file cannot be read or no kernel of it fits.
+    many were taken and which were not. Raises CheckpointError where the file cannot be read, no kernel of it fits or,
+    where it must be `whole`, a tensor is missing.
     """
     try:
         given = load_file(path)
@@ -31,9 +32,14 @@ def initialise(network: nn.Module, path: Path) -> str:
             f"nothing in {path} fits this model: no kernel has the name and shape of one of its own; "
             + "; ".join(mismatches(wanted, named))
         )
+    rest = "; ".join(mismatches(wanted, named))
+    if whole and len(taken) < len(wanted):
+        raise CheckpointError(
+            f"{path} does not fill this model, whose recipe keeps a share of it (init_share): give weights of "
+            f"the same model and label set, or take init_share out; {rest}"
+        )
     network.load_state_dict(taken, strict=False)
-    rest = "; ".join(mismatches(wanted, named)) or "none"
-    return f"took {len(taken)} of the model's {len(wanted)} tensors from {path}; not taken: {rest}"
+    return f"took {len(taken)} of the model's {len(wanted)} tensors from {path}; not taken: {rest or 'none'}"
 
 
 def origin(path: Path) -> str:

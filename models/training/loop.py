@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from models.engine.loading import load_engine
@@ -30,19 +28,16 @@ from models.training.copy_paste import Donors
 from models.training.curve import plot_curve
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
+from models.training.float32_convolutions import keep_in_float32
 from models.training.initialisation import initialise, origin
 from models.training.interruption import Interruption
+from models.training.kept_weights import KeptWeights
 from models.training.loss import SegmentationLoss
-from models.training.optimisation import (
-    learning_rate,
-    make_optimiser,
-    moving_average,
-    set_batch_norm_momentum,
-    set_dropout,
-)
+from models.training.optimisation import make_optimiser, set_batch_norm_momentum, set_dropout
+from models.training.plan import Plan
 from models.training.recipe import Recipe
 from models.training.run_folder import RunError, RunFolder, hash_of
-from models.training.views import Views, collate
+from models.training.views import Views
 from models.weights.card import Card, Preprocessing
 from models.weights.checkpoint import Checkpoint, save
 from models.zoo.registry import build
@@ -93,25 +88,27 @@ class Run:
         )
         bar = partial(tqdm, desc="reading label maps", unit="photo", delay=5, leave=False, dynamic_ncols=True)
         pixels = self.train_set.class_pixels(bar)
+        # A bad one is told now, not when val is scored.
+        self.val_set.class_pixels(bar)
         self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), Donors(pixels))
         if len(self.train_set) < 2:
             raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
-        self.batch_size = min(recipe.batch_size, len(self.train_set))
-        # Batch norm needs two photos in each.
-        self.parts = min(recipe.accumulate, self.batch_size // 2)
-        self.steps_per_epoch = len(self.train_set) // self.batch_size
-        self.total_steps = recipe.steps or (recipe.epochs or 0) * self.steps_per_epoch
+        self.plan = Plan(recipe, len(self.train_set))
 
         torch.manual_seed(recipe.seed)
         network = build(recipe.model, len(label_set.classes), recipe.options).to(self.device)
         if recipe.batch_norm_momentum is not None:
             set_batch_norm_momentum(network, recipe.batch_norm_momentum)
         set_dropout(network, recipe)
+        if self.device.type == "cpu":
+            keep_in_float32(network)
+        if recipe.init_share > 0 and init is None and not resume:
+            raise RunError(f"the recipe keeps {recipe.init_share:g} of the weights that it begins with: give --init")
         if init is not None and not resume:
-            tqdm.write(initialise(network, init), file=sys.stderr)
+            tqdm.write(initialise(network, init, whole=recipe.init_share > 0), file=sys.stderr)
             self.card = self.card.model_copy(update={"data": f"{self.card.data}; {origin(init)}"})
         self.network = convert_conv2d_weight_memory_format(network, torch.channels_last)
-        self.average = AveragedModel(network, multi_avg_fn=moving_average(recipe.ema_decay), use_buffers=True)
+        self.kept = KeptWeights(self.network, decay=recipe.ema_decay, init_share=recipe.init_share)
         self.optimiser = make_optimiser(network, recipe)
         self.loss = SegmentationLoss(recipe, pixels.sum(0) / pixels.sum()).to(self.device)
         self.step, self.validated, self.best = 0, 0, -1.0
@@ -124,7 +121,7 @@ class Run:
 
         On SIGINT or SIGTERM the step is finished and the state saved before KeyboardInterrupt is raised.
         """
-        total, self.started = self.total_steps, time.monotonic()
+        self.started = time.monotonic()
         if self.validated < self.step and self._due():
             self._validate()
         # A log file keeps every state of the bar as a line.
@@ -132,7 +129,7 @@ class Run:
         with (
             Interruption() as stop,
             tqdm(
-                total=total,
+                total=self.plan.steps,
                 initial=self.step,
                 unit="step",
                 dynamic_ncols=True,
@@ -143,8 +140,8 @@ class Run:
             for photos, labels in self._batches():
                 loss = self._step(photos, labels)
                 self.losses.append(loss)
-                epoch = self.step // self.steps_per_epoch
-                bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", lr=f"{self._rate(self.step - 1):.2e}", refresh=False)
+                epoch, rate = self.step // self.plan.steps_per_epoch, self.plan.learning_rate(self.step - 1)
+                bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}", lr=f"{rate:.2e}", refresh=False)
                 bar.update()
                 if self._due():
                     self._validate()
@@ -154,35 +151,36 @@ class Run:
         return self.best
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for epoch in range(self.step // self.steps_per_epoch, math.ceil(self.total_steps / self.steps_per_epoch)):
-            end = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
-            batches = self.views.batches(epoch, self.batch_size)[self.step % self.steps_per_epoch : end]
-            for batch in DataLoader(self.views, batch_sampler=batches, num_workers=self.workers, collate_fn=collate):
-                if isinstance(batch, DataError):
-                    raise batch
-                yield batch
+        epoch_steps, steps = self.plan.steps_per_epoch, self.plan.steps
+        try:
+            for epoch in range(self.step // epoch_steps, math.ceil(steps / epoch_steps)):
+                batches = self.views.batches(epoch, self.plan.batch_size)
+                end = min(epoch_steps, steps - epoch * epoch_steps)
+                yield from self.views.loaded(batches[self.step % epoch_steps : end], self.workers)
+        except DataError:
+            # A photo that cannot be read must not cost the steps since the last checkpoint.
+            if self.step > 0:
+                self._save()
+            raise
 
     def _due(self) -> bool:
-        return self.step == self.total_steps or self.step % (self.validate_every * self.steps_per_epoch) == 0
-
-    def _rate(self, step: int) -> float:
-        return learning_rate(self.recipe, step / self.steps_per_epoch, self.total_steps / self.steps_per_epoch)
+        return self.step == self.plan.steps or self.step % (self.validate_every * self.plan.steps_per_epoch) == 0
 
     def _step(self, photos: Tensor, labels: Tensor) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(self.step)
+            group["lr"] = self.plan.learning_rate(self.step)
         self.network.train()
         self.optimiser.zero_grad()
         # What dropout leaves out, on every device.
         torch.manual_seed(self.recipe.seed + self.step)
-        parts = zip(photos.tensor_split(self.parts), labels.tensor_split(self.parts), strict=True)
+        parts = zip(photos.tensor_split(self.plan.parts), labels.tensor_split(self.plan.parts), strict=True)
         try:
             loss = torch.stack([self._backward(*part, share=len(part[0]) / len(photos)) for part in parts]).sum()
         except torch.OutOfMemoryError as error:
+            at_once = math.ceil(len(photos) / self.plan.parts)
             raise RunError(
-                f"memory is too short for {math.ceil(len(photos) / self.parts)} crops of {self.recipe.crop} at a time: "
-                f"begin again with --accumulate {2 * self.parts}, of a batch of {self.batch_size}, "
-                f"or a smaller crop; {error}"
+                f"memory is too short for {at_once} crops of {self.recipe.crop} at a time: begin again with "
+                f"--accumulate {2 * self.plan.parts}, of a batch of {self.plan.batch_size}, or a smaller crop; {error}"
             ) from error
         most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
@@ -191,7 +189,7 @@ class Run:
         if not (math.isfinite(value) and math.isfinite(length)):
             raise RunError(self._diverged(value, length))
         self.optimiser.step()
-        self.average.update_parameters(self.network)
+        self.kept.update(self.network)
         self.step += 1
         return value
 
@@ -216,17 +214,17 @@ class Run:
     def _validate(self) -> None:
         # A photo of val that cannot be read must not cost the steps since the last checkpoint.
         self._save()
-        last = self.out / "last.safetensors"
-        save(self.average.module, self.card, last)
+        kept, last = self.kept.network(), self.out / "last.safetensors"
+        save(kept, self.card, last)
         # Compiling would cost more than it saves, and fill the cache with networks of one use.
         result = evaluate(load_engine(Checkpoint.open(last), device=self.device, wait=False), self.val_set)
         if result.miou > self.best:
             self.best = result.miou
-            save(self.average.module, self._scored(result), self.out / "best.safetensors")
+            save(kept, self._scored(result), self.out / "best.safetensors")
         row = {
-            "epoch": self.step / self.steps_per_epoch,
+            "epoch": self.step / self.plan.steps_per_epoch,
             "loss": float(np.mean(self.losses)),
-            "learning_rate": self._rate(self.step - 1),
+            "learning_rate": self.plan.learning_rate(self.step - 1),
             "seconds": round(time.monotonic() - self.started, 1),
             **asdict(result),
         }
@@ -246,7 +244,7 @@ class Run:
     def _load(self) -> None:
         state = self.folder.load(self.recipe, self.photos, self.device)
         self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
+        self.kept.load_state_dict(state)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.best, self.losses = state["step"], state["best"], state["losses"]
         # Runs older than these fields have none.
@@ -256,7 +254,7 @@ class Run:
     def _save(self) -> None:
         state = {
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            **self.kept.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "validated": self.validated,

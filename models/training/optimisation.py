@@ -1,11 +1,10 @@
-"""How weights move: the optimiser, its rate over a run, the averages that training keeps, and what it leaves out."""
+"""How weights move: the optimiser, its rate over a run, and what a step leaves out."""
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.training.recipe import Recipe, RecipeError
 
@@ -27,20 +26,6 @@ def learning_rate(recipe: Recipe, epoch: float, epochs: float) -> float:
         return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
     progress = (epoch - recipe.warmup_epochs) / (epochs - recipe.warmup_epochs)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the random start is soon forgotten."""
-
-    def update(averages: Sequence[Tensor], values: Sequence[Tensor], updates: Tensor | int) -> None:
-        current = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        for average, value in zip(averages, values, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - current)
-            else:
-                average.copy_(value)
-
-    return update
 
 
 def set_batch_norm_momentum(network: nn.Module, kept: float) -> None:

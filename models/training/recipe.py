@@ -79,6 +79,8 @@ class Recipe(BaseModel):
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     ema_decay: float = Field(ge=0, lt=1)
     """Of the exponential moving average of the weights, which is what is scored and saved."""
+    init_share: float = Field(default=0.0, ge=0, lt=1)
+    """Of what is scored and saved, the share that is the weights the run began with (--init), not their average."""
     batch_norm_momentum: float | None = Field(default=None, ge=0, lt=1)
     """The share of its running statistics that a batch norm keeps at a step; None: as the architecture has it."""
 
@@ -102,6 +104,12 @@ class Recipe(BaseModel):
     def _has_one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either epochs or steps")
+        return self
+
+    @model_validator(mode="after")
+    def _scales_upwards(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale is the smallest, then the largest")
         return self
 
     @model_validator(mode="after")

@@ -3,13 +3,16 @@
 Nothing random outlives a view: all derives from the recipe's seed, the epoch and the photo.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from models.training.augmentation import Augmentation
 from models.training.copy_paste import Donor, Donors
 from models.training.dataset import DataError, SegmentationFolder
+from models.training.interruption import leave_to_parent
 
 
 class Views(Dataset[tuple[Tensor, Tensor]]):
@@ -37,9 +40,20 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
         order = np.random.default_rng((self.recipe.seed, epoch)).permutation(len(self.photos))
         return [[(epoch, int(i)) for i in order[b : b + size]] for b in range(0, len(order) - size + 1, size)]
 
+    def loaded(self, batches: Sequence[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Photos (N x 3 x h x w) and labels (N x h x w) of each batch of keys, by `workers` processes; 0 is this one.
 
-def collate(batch: list[tuple[Tensor, Tensor]] | DataError) -> tuple[Tensor, Tensor] | DataError:
-    """A batch as tensors, N x 3 x h x w and N x h x w."""
+        Raises DataError.
+        """
+        for batch in DataLoader(
+            self, batch_sampler=batches, num_workers=workers, collate_fn=_collate, worker_init_fn=leave_to_parent
+        ):
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def _collate(batch: list[tuple[Tensor, Tensor]] | DataError) -> tuple[Tensor, Tensor] | DataError:
     if isinstance(batch, DataError):
         return batch
     photos, labels = default_collate(batch)

@@ -143,7 +143,7 @@ def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_pa
         (train("dream", dataset_dir, tmp_path / "run"), "no recipe 'dream'"),
         (train(unknown, dataset_dir, tmp_path / "run"), "no architecture 'resnet'"),
         (train(optioned, dataset_dir, tmp_path / "run"), "eseg-lite-s has no option decoder; it has none"),
-        (train(recipe, dataset_dir, nonsense / "run"), "nonsense.safetensors/run cannot be made: "),
+        (train(recipe, dataset_dir, nonsense / "run"), "nonsense.safetensors/run cannot be written: "),
         (train(recipe, tmp_path, tmp_path / "run"), "no photos for the split 'train'"),
         (train(recipe, dataset_dir, tmp_path / "run", "--resume"), "nothing to resume"),
         (train(recipe, dataset_dir, tmp_path / "run", "--exclude", "*"), "but those excluded"),

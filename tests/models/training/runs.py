@@ -34,25 +34,39 @@ def log_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def make_recipe(**changes: Any) -> Recipe:
+    """A recipe of a few seconds for the dataset of `dataset_dir`."""
+    values: dict[str, Any] = {
+        "source": "tests",
+        "model": "eseg-lite-s",
+        "label_set": "camvid11",
+        "data": "drawn",
+        "licence": "Free for tests",
+        "epochs": 2,
+        "batch_size": 2,
+        "long_side": 64,
+        "crop": (48, 64),
+        "photometric": 0.5,
+        "optimiser": "adamw",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "ema_decay": 0.9,
+    }
+    return Recipe(**values | changes)
+
+
+def as_toml(recipe: Recipe) -> str:
+    fields = recipe.model_dump(mode="json", exclude_none=True)
+    return "".join(f"{name} = {value!r}\n" for name, value in fields.items())
+
+
 def four_steps() -> Recipe:
-    return Recipe(
-        source="tests",
-        model="eseg-lite-s",
-        label_set="camvid11",
-        data="drawn",
-        licence="Free for tests",
-        epochs=2,
-        batch_size=2,
+    """With all that a run has to bring back when it goes on."""
+    return make_recipe(
         seed=3,
-        long_side=64,
         crop=(40, 56),
-        photometric=0.5,
-        optimiser="adamw",
-        learning_rate=1e-3,
         warmup_epochs=1,
-        weight_decay=0.01,
         clip_gradient_norm=5,
-        ema_decay=0.9,
         class_weights="inverse-log",
         ohem_threshold=0.9,
         ohem_kept=0.1,

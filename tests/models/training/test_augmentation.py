@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +9,12 @@ from torch import Tensor
 from models.engine.exposure import brighten
 from models.training.augmentation import Augmentation, crop, jitter_colours, resize
 from models.training.copy_paste import Donor
-from models.training.recipe import Recipe
 from models.weights.card import Preprocessing
 from tests.conftest import in_colours
+from tests.models.training.runs import make_recipe
 from tests.photos import street
 
 PREPROCESSING = Preprocessing(long_side=64)
-MakeRecipe = Callable[..., Recipe]
 
 
 def stripes(height: int, width: int) -> NDArray[np.uint8]:
@@ -32,25 +29,25 @@ def pixels_of(inputs: Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def test_a_dark_photo_is_brightened_as_for_serving(recipe: MakeRecipe) -> None:
+def test_a_dark_photo_is_brightened_as_for_serving() -> None:
     dusk = (street(40, 56) * 0.3).astype(np.uint8)
-    plain = recipe(crop=(40, 56), scale=(1.0, 1.0), flip=0, photometric=0)
+    plain = make_recipe(crop=(40, 56), scale=(1.0, 1.0), flip=0, photometric=0)
     augment = Augmentation(plain, Preprocessing(long_side=64, brightness=0.33))
     inputs, _ = augment(dusk, stripes(40, 56), np.random.default_rng(0))
     assert np.array_equal(pixels_of(inputs), brighten(dusk, 0.33))
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (30, 100), (200, 20), (1, 1)])
-def test_views_have_the_crops_size_whatever_the_photos(recipe: MakeRecipe, height: int, width: int) -> None:
-    augment = Augmentation(recipe(crop=(40, 56)), PREPROCESSING)
+def test_views_have_the_crops_size_whatever_the_photos(height: int, width: int) -> None:
+    augment = Augmentation(make_recipe(crop=(40, 56)), PREPROCESSING)
     for seed in range(5):
         inputs, targets = augment(street(height, width), stripes(height, width), np.random.default_rng(seed))
         assert (inputs.shape, inputs.dtype) == ((3, 40, 56), torch.float32)
         assert (targets.shape, targets.dtype) == ((40, 56), torch.int64)
 
 
-def test_what_the_photo_does_not_cover_is_mean_colour_and_ignored(recipe: MakeRecipe) -> None:
-    augment = Augmentation(recipe(crop=(40, 56), scale=(1.0, 1.0)), PREPROCESSING)
+def test_what_the_photo_does_not_cover_is_mean_colour_and_ignored() -> None:
+    augment = Augmentation(make_recipe(crop=(40, 56), scale=(1.0, 1.0)), PREPROCESSING)
     inputs, targets = augment(street(30, 50), stripes(30, 50), np.random.default_rng(0))
     assert (targets[:30, :50] != 255).all()
     assert (targets[30:] == 255).all()
@@ -59,8 +56,8 @@ def test_what_the_photo_does_not_cover_is_mean_colour_and_ignored(recipe: MakeRe
     assert not inputs[:, :, 50:].any()
 
 
-def test_ignored_pixels_stay_ignored(recipe: MakeRecipe) -> None:
-    _, targets = Augmentation(recipe(), PREPROCESSING)(
+def test_ignored_pixels_stay_ignored() -> None:
+    _, targets = Augmentation(make_recipe(), PREPROCESSING)(
         street(96, 128), np.full((96, 128), 255, np.uint8), np.random.default_rng(0)
     )
     assert (targets == 255).all()
@@ -69,37 +66,22 @@ def test_ignored_pixels_stay_ignored(recipe: MakeRecipe) -> None:
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_photo_and_labels_are_cut_and_flipped_together(seed: int) -> None:
-    recipe = Recipe(
-        source="",
-        model="eseg-lite-s",
-        label_set="camvid11",
-        data="",
-        licence="",
-        epochs=1,
-        batch_size=2,
-        long_side=64,
-        crop=(20, 30),
-        scale=(1.0, 1.0),
-        optimiser="sgd",
-        learning_rate=1,
-        weight_decay=0,
-        ema_decay=0,
-    )
+    recipe = make_recipe(crop=(20, 30), scale=(1.0, 1.0), photometric=0.0)
     labels = np.random.default_rng(0).integers(0, 11, (48, 64), dtype=np.uint8)
     inputs, targets = Augmentation(recipe, PREPROCESSING)(in_colours(labels), labels, np.random.default_rng(seed))
     assert np.array_equal(pixels_of(inputs), in_colours(targets.numpy().astype(np.uint8)))
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_a_flip_is_left_to_right_and_as_likely_as_told(recipe: MakeRecipe, flip: float) -> None:
-    augment = Augmentation(recipe(crop=(8, 11), scale=(1.0, 1.0), flip=flip, photometric=0.0), PREPROCESSING)
+def test_a_flip_is_left_to_right_and_as_likely_as_told(flip: float) -> None:
+    augment = Augmentation(make_recipe(crop=(8, 11), scale=(1.0, 1.0), flip=flip, photometric=0.0), PREPROCESSING)
     for seed in range(5):
         _, targets = augment(street(8, 11), stripes(8, 11), np.random.default_rng(seed))
         assert targets[0].tolist() == (list(range(10, -1, -1)) if flip else list(range(11)))
 
 
-def test_scales_span_their_range_evenly_in_the_logarithm(recipe: MakeRecipe) -> None:
-    augment = Augmentation(recipe(crop=(64, 64), scale=(0.5, 2.0), photometric=0.0), PREPROCESSING)
+def test_scales_span_their_range_evenly_in_the_logarithm() -> None:
+    augment = Augmentation(make_recipe(crop=(64, 64), scale=(0.5, 2.0), photometric=0.0), PREPROCESSING)
     labels = np.zeros((32, 32), np.uint8)
     sides = [
         int((augment(street(32, 32), labels, np.random.default_rng(seed))[1][0] == 0).sum()) for seed in range(1000)
@@ -110,8 +92,8 @@ def test_scales_span_their_range_evenly_in_the_logarithm(recipe: MakeRecipe) -> 
     assert np.mean(np.array(sides) < 32) == pytest.approx(0.5, abs=0.05)
 
 
-def test_views_derive_from_the_generator_alone(recipe: MakeRecipe) -> None:
-    augment, photo, labels = Augmentation(recipe(), PREPROCESSING), street(96, 128), stripes(96, 128)
+def test_views_derive_from_the_generator_alone() -> None:
+    augment, photo, labels = Augmentation(make_recipe(), PREPROCESSING), street(96, 128), stripes(96, 128)
     before = photo.copy()
     first, again, other = (augment(photo, labels, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
@@ -127,16 +109,16 @@ def test_resized_labels_are_the_nearest_pixels() -> None:
     assert labels[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_a_window_of_an_enlarged_photo_shows_less_of_it(recipe: MakeRecipe) -> None:
-    augment = Augmentation(recipe(crop=(40, 40), scale=(4.0, 4.0), flip=0.0, photometric=0.0), PREPROCESSING)
+def test_a_window_of_an_enlarged_photo_shows_less_of_it() -> None:
+    augment = Augmentation(make_recipe(crop=(40, 40), scale=(4.0, 4.0), flip=0.0, photometric=0.0), PREPROCESSING)
     _, targets = augment(street(40, 40), stripes(40, 40), np.random.default_rng(0))
     assert (targets != 255).all()
     first = int(targets[0, 0])
     assert targets[0].tolist() == [(first + column // 4) % 11 for column in range(40)]
 
 
-def test_pasted_pixels_are_the_donors(recipe: MakeRecipe) -> None:
-    augment = Augmentation(recipe(crop=(8, 11), scale=(1.0, 1.0), flip=0.0, photometric=0.0), PREPROCESSING)
+def test_pasted_pixels_are_the_donors() -> None:
+    augment = Augmentation(make_recipe(crop=(8, 11), scale=(1.0, 1.0), flip=0.0, photometric=0.0), PREPROCESSING)
     donor = Donor(in_colours(stripes(8, 11)), stripes(8, 11), np.array([2, 7]))
     zeros = np.zeros((8, 11), np.uint8)
     inputs, targets = augment(in_colours(zeros), zeros, np.random.default_rng(0), donor)

@@ -52,6 +52,16 @@ def test_jpegs_count_and_other_files_do_not(dataset_dir: Path, tmp_path: Path) -
     ]
 
 
+def test_files_that_cannot_be_read_are_named(dataset_dir: Path, tmp_path: Path) -> None:
+    for folder, name in (("images", "c-0.png"), ("labels", "c-1.png")):
+        root = tmp_path / folder
+        shutil.copytree(dataset_dir / "val", root / "val")
+        dataset = SegmentationFolder(root, "val", CAMVID)
+        (root / "val" / folder / name).unlink()
+        with pytest.raises(DataError, match=rf"{folder}/{name}: .*No such file"):
+            list(dataset)
+
+
 def test_pixels_are_counted_by_photo_and_class(dataset_dir: Path) -> None:
     dataset = SegmentationFolder(dataset_dir, "train", CAMVID)
     expected = [[np.sum(labels == c) for c in range(11)] for _, labels in dataset]

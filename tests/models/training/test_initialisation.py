@@ -60,6 +60,18 @@ def test_everything_taken_is_said_so(tmp_path: Path) -> None:
     assert initialise(eseg(11), tmp_path / "a.safetensors").endswith("; not taken: none")
 
 
+def test_what_must_be_whole_and_is_not_is_refused(tmp_path: Path) -> None:
+    path, network = tmp_path / "a.safetensors", eseg(11)
+    given = eseg(11, seed=1).state_dict()
+    save_file(given | {"spare": torch.zeros(3)}, path)
+    assert "1 unexpected" in initialise(network, path, whole=True)
+    save_file({name: tensor for name, tensor in given.items() if name != "classifier.bias"}, path)
+    before = kernels(network)
+    with pytest.raises(CheckpointError, match=r"does not fill this model.* 1 missing \(classifier\.bias\)"):
+        initialise(network, path, whole=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in kernels(network).items())
+
+
 def test_a_whole_model_may_be_wrapped(tmp_path: Path) -> None:
     given, network = eseg(11, seed=1), eseg(11)
     save_file({f"module.{name}": t for name, t in given.state_dict().items()}, tmp_path / "a.safetensors")

@@ -1,14 +1,12 @@
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from models.training.loss import SegmentationLoss, soft_jaccard, upsample_sparsely
-from models.training.recipe import Recipe
+from tests.models.training.runs import make_recipe
 
-MakeRecipe = Callable[..., Recipe]
 HALF_AND_HALF = np.array([0.5, 0.5])
 
 
@@ -18,20 +16,20 @@ def logits_for(*probabilities: float) -> torch.Tensor:
     return torch.stack([torch.log(1 - p), torch.log(p)])[None, :, None]
 
 
-def test_the_loss_is_the_mean_of_minus_log_probability(recipe: MakeRecipe) -> None:
-    loss = SegmentationLoss(recipe(), HALF_AND_HALF)(logits_for(0.9, 0.5, 0.2), torch.tensor([[[1, 1, 0]]]))
+def test_the_loss_is_the_mean_of_minus_log_probability() -> None:
+    loss = SegmentationLoss(make_recipe(), HALF_AND_HALF)(logits_for(0.9, 0.5, 0.2), torch.tensor([[[1, 1, 0]]]))
     assert loss.item() == pytest.approx(-(math.log(0.9) + math.log(0.5) + math.log(0.8)) / 3, rel=1e-5)
 
 
-def test_ignored_pixels_count_for_nothing(recipe: MakeRecipe) -> None:
-    loss = SegmentationLoss(recipe(), HALF_AND_HALF)(logits_for(0.9, 0.5, 0.2), torch.tensor([[[1, 255, 255]]]))
+def test_ignored_pixels_count_for_nothing() -> None:
+    loss = SegmentationLoss(make_recipe(), HALF_AND_HALF)(logits_for(0.9, 0.5, 0.2), torch.tensor([[[1, 255, 255]]]))
     assert loss.item() == pytest.approx(-math.log(0.9), rel=1e-5)
 
 
 @pytest.mark.parametrize("ohem", [None, 0.7])
 @pytest.mark.parametrize("weights", ["none", "inverse-log"])
-def test_a_batch_without_labels_has_no_loss(recipe: MakeRecipe, ohem: float | None, weights: str) -> None:
-    mining = recipe(ohem_threshold=ohem, ohem_kept=0.5 if ohem else 0.0, class_weights=weights)
+def test_a_batch_without_labels_has_no_loss(ohem: float | None, weights: str) -> None:
+    mining = make_recipe(ohem_threshold=ohem, ohem_kept=0.5 if ohem else 0.0, class_weights=weights)
     criterion = SegmentationLoss(mining, HALF_AND_HALF)
     logits = logits_for(0.9, 0.5).requires_grad_()
     loss = criterion(logits, torch.full((1, 1, 2), 255))
@@ -41,14 +39,14 @@ def test_a_batch_without_labels_has_no_loss(recipe: MakeRecipe, ohem: float | No
     assert not logits.grad.any()
 
 
-def test_logits_are_upsampled_to_the_labels(recipe: MakeRecipe) -> None:
-    loss = SegmentationLoss(recipe(), HALF_AND_HALF)(logits_for(0.9), torch.ones(1, 4, 6, dtype=torch.int64))
+def test_logits_are_upsampled_to_the_labels() -> None:
+    loss = SegmentationLoss(make_recipe(), HALF_AND_HALF)(logits_for(0.9), torch.ones(1, 4, 6, dtype=torch.int64))
     assert loss.item() == pytest.approx(-math.log(0.9), rel=1e-5)
 
 
-def test_class_weights_by_hand(recipe: MakeRecipe) -> None:
+def test_class_weights_by_hand() -> None:
     shares = np.array([0.9, 0.1])
-    criterion = SegmentationLoss(recipe(class_weights="inverse-log"), shares)
+    criterion = SegmentationLoss(make_recipe(class_weights="inverse-log"), shares)
     raw = [1 / math.log(1.02 + share) for share in shares]
     weights = [2 * w / sum(raw) for w in raw]
     assert criterion.weights is not None
@@ -67,18 +65,16 @@ def test_class_weights_by_hand(recipe: MakeRecipe) -> None:
         (0.99, 0.0, [0.9, 0.8, 0.5, 0.2]),
     ],
 )
-def test_online_hard_example_mining_by_hand(
-    recipe: MakeRecipe, threshold: float, kept: float, counted: list[float]
-) -> None:
-    criterion = SegmentationLoss(recipe(ohem_threshold=threshold, ohem_kept=kept), HALF_AND_HALF)
+def test_online_hard_example_mining_by_hand(threshold: float, kept: float, counted: list[float]) -> None:
+    criterion = SegmentationLoss(make_recipe(ohem_threshold=threshold, ohem_kept=kept), HALF_AND_HALF)
     labels = torch.tensor([[[1, 1, 1, 1, 255]]])
     loss = criterion(logits_for(0.9, 0.8, 0.5, 0.2, 0.01), labels)
     assert loss.item() == pytest.approx(-sum(map(math.log, counted)) / len(counted), rel=1e-5)
 
 
-def test_easy_pixels_teach_nothing_under_mining(recipe: MakeRecipe) -> None:
+def test_easy_pixels_teach_nothing_under_mining() -> None:
     logits = logits_for(0.9, 0.2).requires_grad_()
-    SegmentationLoss(recipe(ohem_threshold=0.7), HALF_AND_HALF)(logits, torch.tensor([[[1, 1]]])).backward()
+    SegmentationLoss(make_recipe(ohem_threshold=0.7), HALF_AND_HALF)(logits, torch.tensor([[[1, 1]]])).backward()
     assert logits.grad is not None
     assert not logits.grad[..., 0].any()
     assert logits.grad[..., 1].all()
@@ -95,11 +91,11 @@ def test_soft_jaccard_is_over_the_classes_that_occur() -> None:
     assert soft_jaccard(logits_for(0.9), torch.tensor([[[255]]])).item() == 0
 
 
-def test_the_jaccard_term_is_added_by_its_weight(recipe: MakeRecipe) -> None:
+def test_the_jaccard_term_is_added_by_its_weight() -> None:
     logits, labels = logits_for(0.9, 0.2, 0.7), torch.tensor([[[1, 0, 1]]])
     # Areas of 3 x 3 pixels, of which the term looks at one each.
     wide = [x.repeat_interleave(3, -1).repeat_interleave(3, -2) for x in (logits, labels)]
-    with_it, without = (SegmentationLoss(recipe(jaccard=weight), HALF_AND_HALF)(*wide) for weight in (2.0, 0.0))
+    with_it, without = (SegmentationLoss(make_recipe(jaccard=weight), HALF_AND_HALF)(*wide) for weight in (2.0, 0.0))
     assert (with_it - without).item() == pytest.approx(2 * soft_jaccard(logits, labels).item(), rel=1e-4)
 
 
@@ -110,8 +106,8 @@ def test_logits_are_upsampled_where_the_loss_looks(size: tuple[int, int], step: 
     torch.testing.assert_close(upsample_sparsely(logits, size, step), everywhere[..., ::step, ::step])
 
 
-def test_a_loss_of_every_third_pixel_looks_at_no_other(recipe: MakeRecipe) -> None:
-    criterion = SegmentationLoss(recipe(loss_step=3, jaccard=1.0), HALF_AND_HALF)
+def test_a_loss_of_every_third_pixel_looks_at_no_other() -> None:
+    criterion = SegmentationLoss(make_recipe(loss_step=3, jaccard=1.0), HALF_AND_HALF)
     logits = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(1, 9, 9, dtype=torch.int64)
     seen, unseen = labels.clone(), labels.clone()

@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -8,18 +6,16 @@ from torch import nn
 from models.training.optimisation import (
     learning_rate,
     make_optimiser,
-    moving_average,
     set_batch_norm_momentum,
     set_dropout,
 )
-from models.training.recipe import Recipe, RecipeError
+from models.training.recipe import RecipeError
 from models.zoo.registry import build
+from tests.models.training.runs import make_recipe
 
-MakeRecipe = Callable[..., Recipe]
 
-
-def test_the_rate_warms_up_and_falls_to_zero(recipe: MakeRecipe) -> None:
-    plan = recipe(warmup_epochs=2, learning_rate=1.0)
+def test_the_rate_warms_up_and_falls_to_zero() -> None:
+    plan = make_recipe(warmup_epochs=2, learning_rate=1.0)
     rates = [learning_rate(plan, epoch, 10) for epoch in np.linspace(0, 10, 101)]
     assert 0 < rates[0] < 0.01
     assert rates[10] == pytest.approx(0.5, abs=0.01)
@@ -27,27 +23,16 @@ def test_the_rate_warms_up_and_falls_to_zero(recipe: MakeRecipe) -> None:
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[60] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0)
-    assert learning_rate(recipe(learning_rate=1.0), 0, 10) == 1
+    assert learning_rate(make_recipe(learning_rate=1.0), 0, 10) == 1
 
 
-def test_only_kernels_decay(recipe: MakeRecipe) -> None:
+def test_only_kernels_decay() -> None:
     network = build("eseg-lite-s", 11)
-    decayed, others = make_optimiser(network, recipe(weight_decay=0.1)).param_groups
+    decayed, others = make_optimiser(network, make_recipe(weight_decay=0.1)).param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0)
     kernels = {id(m.weight) for m in network.modules() if isinstance(m, nn.Conv2d)}
     assert {id(p) for p in decayed["params"]} == kernels
     assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
-
-
-def test_the_moving_average_forgets_its_start_and_then_slows() -> None:
-    update = moving_average(0.998)
-    average, value = [torch.zeros(1), torch.tensor(0)], [torch.ones(1), torch.tensor(7)]
-    update(average, value, 0)
-    assert average[0].item() == pytest.approx(0.9)
-    assert average[1].item() == 7
-    average[0].zero_()
-    update(average, value, 10**6)
-    assert average[0].item() == pytest.approx(0.002, rel=1e-3)
 
 
 def test_batch_norms_keep_the_share_of_their_statistics_that_is_asked_for() -> None:
@@ -60,16 +45,16 @@ def test_batch_norms_keep_the_share_of_their_statistics_that_is_asked_for() -> N
     assert norm.running_mean.item() == pytest.approx(0.5)
 
 
-def test_dropout_is_as_the_recipe_says(recipe: MakeRecipe) -> None:
+def test_dropout_is_as_the_recipe_says() -> None:
     network = build("eseg-lite-s", 11)
-    set_dropout(network, recipe(level_dropout=0.3, channel_dropout=0.1))
+    set_dropout(network, make_recipe(level_dropout=0.3, channel_dropout=0.1))
     rates = {name: m.p for name, m in network.named_modules() if isinstance(m, nn.Dropout2d | nn.Dropout3d)}
     assert rates == {"level_dropout": 0.3, "channel_dropout": 0.1}
 
 
 @pytest.mark.parametrize("field", ["level_dropout", "channel_dropout"])
-def test_dropout_that_a_network_has_no_layer_for_is_refused(field: str, recipe: MakeRecipe) -> None:
+def test_dropout_that_a_network_has_no_layer_for_is_refused(field: str) -> None:
     network = build("spinenet-s49", 11)
-    set_dropout(network, recipe())
+    set_dropout(network, make_recipe())
     with pytest.raises(RecipeError, match=f"spinenet-s49 has no {field}, only ESeg models have: take it out"):
-        set_dropout(network, recipe(model="spinenet-s49", **{field: 0.1}))
+        set_dropout(network, make_recipe(model="spinenet-s49", **{field: 0.1}))

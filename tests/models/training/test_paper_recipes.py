@@ -34,6 +34,9 @@ PRINTED: dict[str, dict[str, Any]] = {
     # Section 5.3.
     "spinenet-cityscapes": _SPINENET
     | {"crop": (512, 1024), "batch_size": 64, "batch_norm_momentum": 0.99, "steps": 100_000},
+    # Section 5.3 and Table 6.
+    "deeplab-cityscapes": _SPINENET
+    | {"crop": (512, 1024), "batch_size": 64, "batch_norm_momentum": 0.99, "steps": 100_000},
     # Section 5.2.
     "spinenet-pascal-voc": _SPINENET
     | {"crop": (512, 512), "batch_size": 32, "batch_norm_momentum": 0.9997, "steps": 20_000},
@@ -44,10 +47,16 @@ DATA = {
     "eseg-lite-cityscapes": (2975, 19),
     "eseg-ade20k": (20210, 150),
     "spinenet-cityscapes": (2975, 19),
+    "deeplab-cityscapes": (2975, 19),
     "spinenet-pascal-voc": (10582, 20 + 1),
 }
 # Sections 5.2 and 5.3, of their DeepLabs too.
-ASPP_RATES = {"spinenet-cityscapes": [12, 24, 36, 72], "spinenet-pascal-voc": [12, 24, 36]}
+ASPP_RATES = {
+    "spinenet-cityscapes": [12, 24, 36, 72],
+    # By the figures of Table 6.
+    "deeplab-cityscapes": [12, 24, 36],
+    "spinenet-pascal-voc": [12, 24, 36],
+}
 
 
 @pytest.fixture(params=PRINTED)
@@ -95,6 +104,7 @@ def test_the_steps_of_eseg_are_the_printed_484_epochs(name: str, recipe: Recipe)
     [
         ("spinenet-cityscapes", "mobile-spinenet-s49"),
         ("spinenet-cityscapes", "spinenet-s49"),
+        ("deeplab-cityscapes", "deeplabv3plus-r50"),
         ("spinenet-pascal-voc", "spinenet-s49"),
         ("spinenet-pascal-voc", "deeplabv3-r50"),
         ("spinenet-pascal-voc", "deeplabv3plus-r50"),
@@ -113,3 +123,10 @@ def test_the_aspp_of_each_model_that_a_recipe_is_for_has_the_rates_of_its_data(
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3)
     ]
     assert dilations == ASPP_RATES[name]
+
+
+def test_deeplab_on_cityscapes_has_the_size_that_table_6_prints() -> None:
+    recipe = load_recipe("deeplab-cityscapes")
+    with torch.device("meta"):
+        network = build(recipe.model, 19, recipe.options)
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(76e6, rel=0.01)

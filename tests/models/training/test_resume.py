@@ -1,3 +1,4 @@
+import resource
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,54 @@ def test_a_photo_of_val_that_cannot_be_read_costs_no_step(straight: Path, datase
     start(four_steps(), data, out, validate_every=1, resume=True).train()
     assert [row | {"seconds": 0} for row in log_of(out)] == [row | {"seconds": 0} for row in log_of(straight)]
     assert state_of(out)["best"] == state_of(straight)["best"]
+
+
+def test_a_photo_of_train_that_cannot_be_read_costs_no_step(dataset_dir: Path, tmp_path: Path) -> None:
+    data, out = shutil.copytree(dataset_dir, tmp_path / "data"), tmp_path / "run"
+    run = start(four_steps(), data, out)
+    bad = data / "train/images" / run.train_set.photos[run.views.batches(1, 2)[0][0][1]].name
+    whole = bad.read_bytes()
+
+    def damage(*_: object) -> None:
+        if run.step == 1:
+            bad.write_bytes(whole[:-100])
+
+    run.loss.register_forward_hook(damage)
+    with pytest.raises(DataError, match=bad.name):
+        run.train()
+    assert state_of(out)["step"] == run.step >= 2
+    bad.write_bytes(whole)
+    resumed = start(four_steps(), data, out, resume=True)
+    assert resumed.step == run.step
+    resumed.train()
+
+
+def test_a_damaged_state_says_how_to_go_on(dataset_dir: Path, straight: Path, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes((straight / "state.pt").read_bytes()[:10_000])
+    with pytest.raises(RunError, match=r"state\.pt cannot be read: .* --init .*last\.safetensors"):
+        start(four_steps(), dataset_dir, tmp_path, resume=True)
+
+
+def test_a_state_that_there_is_no_room_for_leaves_the_last_one(dataset_dir: Path, tmp_path: Path) -> None:
+    run = start(four_steps(), dataset_dir, tmp_path, validate_every=1)
+    before = b""
+
+    def fill_up(*_: object) -> None:
+        nonlocal before
+        if run.step == 2:
+            before = (tmp_path / "state.pt").read_bytes()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, unlimited))
+
+    run.loss.register_forward_hook(fill_up)
+    limit, unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(RunError, match=r"state\.pt cannot be written: .* --resume"):
+            run.train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited))
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not (tmp_path / "state.tmp").exists()
+    assert start(four_steps(), dataset_dir, tmp_path, resume=True).step == 2
 
 
 def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:
