@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from images import encode_label_map
@@ -22,6 +23,10 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="segserve-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 # Label upsampling takes seconds to compile: unlike those networks it is kept from run to run.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "numba"))
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Tests of what runs in processes, with timeouts and signals, go one after the other; beside them those that compute.
 ONE_BY_ONE = ("docker", "k8s", "labeling", "loadtests", "service", "worker")

@@ -12,7 +12,7 @@ _BLACK = 1 / 255
 
 
 def brighten(photo: NDArray[np.uint8], mean: float | None) -> NDArray[np.uint8]:
-    """A photo (uint8, H x W x 3), by gamma as bright on average as `mean` (0..1; None is never) where it is darker.
+    """A photo (uint8, H x W x 3), by gamma about as bright on average as `mean` (0..1; None is never) where darker.
 
     Others are returned as they are. The mean of all three channels is compared, of every eighth row and column.
     """

@@ -1,15 +1,15 @@
 """The picture of a run: loss and validation mIoU over the epochs."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def plot_curve(run: Path) -> Path:
-    """Draw run/log.jsonl as run/curve.png and return its path."""
-    rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+def plot_curve(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the rows of a log as a PNG at `path`."""
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -20,6 +20,4 @@ def plot_curve(run: Path) -> Path:
     miou.plot(epochs, [row["miou"] for row in rows], color="tab:blue", label="validation mIoU")
     miou.set(ylabel="validation mIoU")
     figure.legend(loc="outside upper center", ncols=2)
-    path = run / "curve.png"
-    figure.savefig(path, dpi=120)
-    return path
+    figure.savefig(path, format="png", dpi=120)

@@ -67,10 +67,10 @@ class SegmentationFolder:
         labels = self._read_labels(index)
         if photo.shape[:2] != labels.shape:
             height, width = photo.shape[:2]
-            turned = " (as its EXIF orientation shows it)" if labels.shape == (width, height) else ""
+            turned = " (one of them lies on its side: photos are turned as their EXIF says)"
             raise DataError(
                 f"{self.labels[index]} is {labels.shape[0]} x {labels.shape[1]} pixels, its photo {height} x {width}"
-                f"{turned}: make both the same size"
+                f"{turned if labels.shape == (width, height) else ''}: make both the same size"
             )
         return photo, labels
 

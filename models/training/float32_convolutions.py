@@ -15,8 +15,8 @@ class Float32Conv2d(nn.Conv2d):
 def keep_in_float32(network: nn.Module) -> None:
     """Let dilated depthwise convolutions, Mobile SpineNet's, stay in float32 where autocast takes others to bfloat16.
 
-    On CPUs the bfloat16 gradient of their kernels, channels last, is another one, sometimes infinite (PyTorch 2.13 with
-    oneDNN 3.12, maps of 30 x 40 and more); what they and the inputs' gradient hold is right.
+    On CPUs PyTorch 2.13 (oneDNN 3.12) computes a wrong bfloat16 gradient of their kernels, sometimes an infinite one,
+    in channels last on maps of 30 x 40 and more; their outputs and the gradient of their inputs are right.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.dilation) > 1:

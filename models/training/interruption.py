@@ -31,9 +31,3 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-
-
-def leave_to_parent(_worker: int) -> None:
-    """In a process that loads photos: a signal to the whole group is for the training process, which ends this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

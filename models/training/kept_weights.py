@@ -12,27 +12,28 @@ class KeptWeights:
     """The exponential moving average of a network's weights and statistics.
 
     Where `init_share` is above 0, that share of each number is of the network as it is given here: between the two lie
-    weights that often do better on either's photos, and on others (Wortsman et al. 2022, Robust fine-tuning).
+    weights that can do better than either, above all on other photos (Wortsman et al. 2022, Robust fine-tuning).
     """
 
     def __init__(self, network: nn.Module, *, decay: float, init_share: float) -> None:
         self.average = AveragedModel(network, multi_avg_fn=moving_average(decay), use_buffers=True)
         self._init_share = init_share
-        self._initial = deepcopy(network.state_dict()) if init_share > 0 else {}
+        state = network.state_dict() if init_share > 0 else {}
+        self._initial = {name: value.to("cpu", copy=True) for name, value in state.items()}
 
     def update(self, network: nn.Module) -> None:
         """After each step."""
         self.average.update_parameters(network)
 
     def network(self) -> nn.Module:
-        """To be scored and saved now; later updates may change it or not."""
+        """To be scored and saved; valid until the next update."""
         average: nn.Module = self.average.module
         if not self._initial:
             return average
         mixed = deepcopy(average)
         for name, value in mixed.state_dict().items():
             if value.is_floating_point():
-                value.lerp_(self._initial[name], self._init_share)
+                value.lerp_(self._initial[name].to(value.device), self._init_share)
         return mixed
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """The training loop.
 
-A run is a folder: state.pt (to continue exactly), best.safetensors and last.safetensors, log.jsonl, curve.png. Nothing
-random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), what dropout
-leaves out from (seed, step), so a run that was stopped and resumed takes the same steps as one that was not.
+Nothing random outlives a step: the order of an epoch and every view of a photo derive from (seed, epoch, index), what
+dropout leaves out from (seed, step), so a run that was stopped and resumed takes the same steps as one that was not.
 """
 
-import json
 import math
 import sys
 import time
@@ -25,7 +23,6 @@ from models.engine.precision import best_dtype, default_device
 from models.labelsets import load as load_label_set
 from models.training.augmentation import Augmentation
 from models.training.copy_paste import Donors
-from models.training.curve import plot_curve
 from models.training.dataset import DataError, SegmentationFolder
 from models.training.evaluation import Scores, evaluate
 from models.training.float32_convolutions import keep_in_float32
@@ -39,7 +36,7 @@ from models.training.recipe import Recipe
 from models.training.run_folder import RunError, RunFolder, hash_of
 from models.training.views import Views
 from models.weights.card import Card, Preprocessing
-from models.weights.checkpoint import Checkpoint, save
+from models.weights.checkpoint import Checkpoint
 from models.zoo.registry import build
 
 
@@ -64,13 +61,24 @@ class Run:
     ) -> None:
         """init: weights to start from; a run that is resumed has its own. exclude: photos left out of training, by file
         name pattern. validate_every: epochs between checkpoints."""
-        self.recipe, self.out, self.workers, self.validate_every = recipe, out, workers, validate_every
+        self.recipe, self.workers, self.validate_every = recipe, workers, validate_every
         self.folder = RunFolder(out, resume=resume)
         self.device = device or default_device()
         label_set = load_label_set(recipe.label_set)
         self.train_set = SegmentationFolder(data, recipe.train_split, label_set, layout=recipe.layout, exclude=exclude)
         self.val_set = SegmentationFolder(data, recipe.val_split, label_set, layout=recipe.layout)
         self.photos = hash_of(self.train_set, self.val_set)
+        if len(self.train_set) < 2:
+            raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
+        self.plan = Plan(recipe, len(self.train_set))
+
+        torch.manual_seed(recipe.seed)
+        network = build(recipe.model, len(label_set.classes), recipe.options).to(self.device)
+        if recipe.batch_norm_momentum is not None:
+            set_batch_norm_momentum(network, recipe.batch_norm_momentum)
+        set_dropout(network, recipe)
+        if self.device.type == "cpu":
+            keep_in_float32(network)
         height, width = self.val_set[0][0].shape[:2]
         self.card = Card(
             name=recipe.model,
@@ -86,22 +94,6 @@ class Run:
             licence=recipe.licence,
             data=recipe.data,
         )
-        bar = partial(tqdm, desc="reading label maps", unit="photo", delay=5, leave=False, dynamic_ncols=True)
-        pixels = self.train_set.class_pixels(bar)
-        # A bad one is told now, not when val is scored.
-        self.val_set.class_pixels(bar)
-        self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), Donors(pixels))
-        if len(self.train_set) < 2:
-            raise DataError(f"{self.train_set.photos[0]} alone is too few to train on: batch norm needs two photos")
-        self.plan = Plan(recipe, len(self.train_set))
-
-        torch.manual_seed(recipe.seed)
-        network = build(recipe.model, len(label_set.classes), recipe.options).to(self.device)
-        if recipe.batch_norm_momentum is not None:
-            set_batch_norm_momentum(network, recipe.batch_norm_momentum)
-        set_dropout(network, recipe)
-        if self.device.type == "cpu":
-            keep_in_float32(network)
         if recipe.init_share > 0 and init is None and not resume:
             raise RunError(f"the recipe keeps {recipe.init_share:g} of the weights that it begins with: give --init")
         if init is not None and not resume:
@@ -110,6 +102,11 @@ class Run:
         self.network = convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.kept = KeptWeights(self.network, decay=recipe.ema_decay, init_share=recipe.init_share)
         self.optimiser = make_optimiser(network, recipe)
+        # What takes long comes last: thousands of label maps. A bad one of val is told now, not when it is scored.
+        bar = partial(tqdm, desc="reading label maps", unit="photo", delay=5, leave=False, dynamic_ncols=True)
+        pixels = self.train_set.class_pixels(bar)
+        self.val_set.class_pixels(bar)
+        self.views = Views(self.train_set, Augmentation(recipe, self.card.preprocessing), Donors(pixels))
         self.loss = SegmentationLoss(recipe, pixels.sum(0) / pixels.sum()).to(self.device)
         self.step, self.validated, self.best = 0, 0, -1.0
         self.losses: list[float] = []
@@ -137,7 +134,7 @@ class Run:
                 maxinterval=max(10.0, 2 * interval),
             ) as bar,
         ):
-            for photos, labels in self._batches():
+            for photos, labels in self._batches(stop):
                 loss = self._step(photos, labels)
                 self.losses.append(loss)
                 epoch, rate = self.step // self.plan.steps_per_epoch, self.plan.learning_rate(self.step - 1)
@@ -150,7 +147,7 @@ class Run:
                     raise KeyboardInterrupt
         return self.best
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, stop: Interruption) -> Iterator[tuple[Tensor, Tensor]]:
         epoch_steps, steps = self.plan.steps_per_epoch, self.plan.steps
         try:
             for epoch in range(self.step // epoch_steps, math.ceil(steps / epoch_steps)):
@@ -158,9 +155,12 @@ class Run:
                 end = min(epoch_steps, steps - epoch * epoch_steps)
                 yield from self.views.loaded(batches[self.step % epoch_steps : end], self.workers)
         except DataError:
-            # A photo that cannot be read must not cost the steps since the last checkpoint.
+            # It must not cost the steps since the last checkpoint.
             if self.step > 0:
                 self._save()
+            if stop.requested:
+                # What asks this process to stop may have ended those that load photos.
+                raise KeyboardInterrupt from None
             raise
 
     def _due(self) -> bool:
@@ -177,11 +177,7 @@ class Run:
         try:
             loss = torch.stack([self._backward(*part, share=len(part[0]) / len(photos)) for part in parts]).sum()
         except torch.OutOfMemoryError as error:
-            at_once = math.ceil(len(photos) / self.plan.parts)
-            raise RunError(
-                f"memory is too short for {at_once} crops of {self.recipe.crop} at a time: begin again with "
-                f"--accumulate {2 * self.plan.parts}, of a batch of {self.plan.batch_size}, or a smaller crop; {error}"
-            ) from error
+            raise RunError(self._too_large(error)) from error
         most = math.inf if self.recipe.clip_gradient_norm is None else self.recipe.clip_gradient_norm
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), most)
         # The one time in a step that a GPU is waited for.
@@ -203,8 +199,16 @@ class Run:
         value: Tensor = loss.detach()
         return value
 
+    def _too_large(self, error: torch.OutOfMemoryError) -> str:
+        size, parts = self.plan.batch_size, self.plan.parts
+        fewer = f"--accumulate {2 * parts}, of a batch of {size}, or " if parts < size // 2 else ""
+        return (
+            f"memory is too short for {math.ceil(size / parts)} crops of {self.recipe.crop} at a time: "
+            f"begin again with {fewer}a smaller crop; {error}"
+        )
+
     def _diverged(self, loss: float, norm: float) -> str:
-        best = self.out / "best.safetensors"
+        best = self.folder.best
         again = f", and go on from the best weights in another --out with --init {best}" if best.exists() else ""
         return (
             f"the run diverged in step {self.step + 1} (loss {loss}, norm of the gradient {norm}), which is not taken: "
@@ -214,13 +218,13 @@ class Run:
     def _validate(self) -> None:
         # A photo of val that cannot be read must not cost the steps since the last checkpoint.
         self._save()
-        kept, last = self.kept.network(), self.out / "last.safetensors"
-        save(kept, self.card, last)
+        kept = self.kept.network()
+        self.folder.save_weights(kept, self.card, self.folder.last)
         # Compiling would cost more than it saves, and fill the cache with networks of one use.
-        result = evaluate(load_engine(Checkpoint.open(last), device=self.device, wait=False), self.val_set)
+        result = evaluate(load_engine(Checkpoint.open(self.folder.last), device=self.device, wait=False), self.val_set)
         if result.miou > self.best:
             self.best = result.miou
-            save(kept, self._scored(result), self.out / "best.safetensors")
+            self.folder.save_weights(kept, self._scored(result), self.folder.best)
         row = {
             "epoch": self.step / self.plan.steps_per_epoch,
             "loss": float(np.mean(self.losses)),
@@ -228,12 +232,10 @@ class Run:
             "seconds": round(time.monotonic() - self.started, 1),
             **asdict(result),
         }
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
+        self.folder.log(row)
         self.losses, self.validated = [], self.step
         summary = f"loss {row['loss']:.3f}, val mIoU {result.miou:.4f} (best {self.best:.4f})"
         tqdm.write(f"epoch {row['epoch']:.0f}: {summary}", file=sys.stderr)
-        plot_curve(self.out)
         self._save()
 
     def _scored(self, result: Scores) -> Card:
@@ -242,7 +244,7 @@ class Run:
         return self.card.model_copy(update={"scores": scores})
 
     def _load(self) -> None:
-        state = self.folder.load(self.recipe, self.photos, self.device)
+        state = self.folder.load_state(self.recipe, self.photos)
         self.network.load_state_dict(state["network"])
         self.kept.load_state_dict(state)
         self.optimiser.load_state_dict(state["optimiser"])
@@ -262,4 +264,4 @@ class Run:
             "losses": self.losses,
             "data": self.card.data,
         }
-        self.folder.save(self.recipe, self.photos, state)
+        self.folder.save_state(self.recipe, self.photos, state)

@@ -1,6 +1,5 @@
-"""How weights move: the optimiser, its rate over a run, and what a step leaves out."""
+"""How weights move: the optimiser, and what a step keeps and leaves out."""
 
-import math
 from typing import Any
 
 import torch
@@ -18,14 +17,6 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, recipe.learning_rate)
     return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum)
-
-
-def learning_rate(recipe: Recipe, epoch: float, epochs: float) -> float:
-    """Linear warm-up, then half a cosine down to zero at the end of `epochs`; fractions of an epoch count."""
-    if epoch < recipe.warmup_epochs:
-        return recipe.learning_rate * (epoch + 1e-3) / recipe.warmup_epochs
-    progress = (epoch - recipe.warmup_epochs) / (epochs - recipe.warmup_epochs)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def set_batch_norm_momentum(network: nn.Module, kept: float) -> None:

@@ -1,15 +1,14 @@
-"""How long a run is."""
+"""How a run goes: its steps, what a step takes, and its rate."""
 
+import math
 from dataclasses import dataclass
 
-from models.training.optimisation import learning_rate
-from models.training.recipe import Recipe
-from models.training.run_folder import RunError
+from models.training.recipe import Recipe, RecipeError
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a run by a recipe on so many photos. Raises RunError."""
+    """The steps of a run by a recipe on so many photos. Raises RecipeError."""
 
     recipe: Recipe
     photos: int
@@ -17,7 +16,7 @@ class Plan:
     def __post_init__(self) -> None:
         epochs = self.steps / self.steps_per_epoch
         if self.recipe.warmup_epochs >= epochs:
-            raise RunError(
+            raise RecipeError(
                 f"the run is over after {epochs:g} epochs, while its rate still rises: "
                 f"lower warmup_epochs in the recipe, which is {self.recipe.warmup_epochs:g}"
             )
@@ -40,4 +39,9 @@ class Plan:
         return self.recipe.steps or (self.recipe.epochs or 0) * self.steps_per_epoch
 
     def learning_rate(self, step: int) -> float:
-        return learning_rate(self.recipe, step / self.steps_per_epoch, self.steps / self.steps_per_epoch)
+        """Linear warm-up, then half a cosine down to zero at the end."""
+        peak, warmup = self.recipe.learning_rate, self.recipe.warmup_epochs
+        epoch, epochs = step / self.steps_per_epoch, self.steps / self.steps_per_epoch
+        if epoch < warmup:
+            return peak * (epoch + 1e-3) / warmup
+        return peak * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))

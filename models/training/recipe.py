@@ -56,7 +56,7 @@ class Recipe(BaseModel):
     enlarge: float = Field(default=1.0, ge=1, le=4)
     """Smaller ones are scaled up towards it by at most this factor."""
     brightness: float | None = Field(default=None, gt=0, lt=1)
-    """Photos of a lower mean, 0..1, are brightened by gamma to it, for training, validation and serving."""
+    """Photos of a lower mean, 0..1, are brightened by gamma to about it, for training, validation and serving."""
 
     crop: tuple[PositiveInt, PositiveInt]
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
@@ -78,9 +78,10 @@ class Recipe(BaseModel):
     """Of kernels alone: norms, biases and fusion weights have none."""
     clip_gradient_norm: float | None = Field(default=None, gt=0)
     ema_decay: float = Field(ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is scored and saved."""
+    """Of the exponential moving average of the weights, which is what is scored and saved (but see init_share)."""
     init_share: float = Field(default=0.0, ge=0, lt=1)
-    """Of what is scored and saved, the share that is the weights the run began with (--init), not their average."""
+    """Of what is scored and saved, the share that is the weights the run began with, not their average. Above 0 a run
+    needs --init, with weights of the whole network."""
     batch_norm_momentum: float | None = Field(default=None, ge=0, lt=1)
     """The share of its running statistics that a batch norm keeps at a step; None: as the architecture has it."""
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from models.training.augmentation import Augmentation
 from models.training.copy_paste import Donor, Donors
 from models.training.dataset import DataError, SegmentationFolder
-from models.training.interruption import leave_to_parent
+from models.training.loaders import batches_of
 
 
 class Views(Dataset[tuple[Tensor, Tensor]]):
@@ -45,9 +45,7 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
 
         Raises DataError.
         """
-        for batch in DataLoader(
-            self, batch_sampler=batches, num_workers=workers, collate_fn=_collate, worker_init_fn=leave_to_parent
-        ):
+        for batch in batches_of(self, batches, _collate, workers):
             if isinstance(batch, DataError):
                 raise batch
             yield batch

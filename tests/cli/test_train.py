@@ -147,7 +147,7 @@ def test_mistakes_are_told_in_a_sentence(recipe: Path, dataset_dir: Path, tmp_pa
         (train(recipe, tmp_path, tmp_path / "run"), "no photos for the split 'train'"),
         (train(recipe, dataset_dir, tmp_path / "run", "--resume"), "nothing to resume"),
         (train(recipe, dataset_dir, tmp_path / "run", "--exclude", "*"), "but those excluded"),
-        (train(recipe, dataset_dir, tmp_path / "run", "--model", "eseg-xl"), "no architecture 'eseg-xl'"),
+        (train(recipe, dataset_dir, tmp_path / "run", "--model", "ESeg-Lite-S"), "no architecture 'ESeg-Lite-S'"),
         (train(recipe, dataset_dir, tmp_path / "run", "--init", str(nonsense)), "cannot be read as safetensors"),
     ):
         assert result.exit_code == 1

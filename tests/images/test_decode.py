@@ -180,7 +180,7 @@ def test_arbitrary_bytes_raise_nothing_else(data: bytes) -> None:
         decode(data, max_pixels=10_000)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(mutated_files())
 def test_mutated_files_raise_nothing_else(data: bytes) -> None:
     try:

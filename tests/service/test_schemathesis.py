@@ -60,7 +60,7 @@ def address() -> Iterator[str]:
 
 
 @schema.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_declared(case: schemathesis.Case[Any], address: str) -> None:
     case.call_and_validate(base_url=address)
 
@@ -82,7 +82,7 @@ def test_photos_are_answered_as_declared(address: str, query: dict[str, str]) ->
         assert case.call_and_validate(base_url=address).status_code == 200
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=mutated_files())
 def test_hostile_files_are_answered_or_refused(address: str, body: bytes) -> None:
     response = httpx.post(f"{address}/segment?output=labels", content=body, timeout=PATIENCE)

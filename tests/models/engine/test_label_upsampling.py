@@ -73,7 +73,6 @@ def assert_labels_of(labels: Tensor, upsampled: Tensor) -> None:
     assert different.sum() <= 1 + 1e-3 * labels.numel()
 
 
-@settings(deadline=None)
 @given(grid=grids, size=photo_sizes, seed=seeds)
 def test_the_rule_is_the_argmax_of_bilinear_interpolation(
     grid: tuple[int, int, int], size: tuple[int, int], seed: int
@@ -85,7 +84,6 @@ def test_the_rule_is_the_argmax_of_bilinear_interpolation(
     assert pixels.sum() == size[0] * size[1]
 
 
-@settings(deadline=None)
 @given(grid=grids, stride=st.sampled_from([4, 8]), data=st.data(), seed=seeds)
 def test_padding_is_cropped_after_interpolation(
     grid: tuple[int, int, int], stride: int, data: st.DataObject, seed: int
@@ -98,7 +96,7 @@ def test_padding_is_cropped_after_interpolation(
     assert_labels_of(labels, whole[:, : size[0], : size[1]])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     logits=grids.flatmap(lambda shape: arrays(np.float32, shape, elements=values)),
     size=photo_sizes,
@@ -115,7 +113,6 @@ def test_the_cpu_obeys_the_rule_in_every_tie(
     assert_by_the_rule(tensor, (cropped[0] * logits.shape[1], cropped[1] * logits.shape[2]), size)
 
 
-@settings(deadline=None)
 @given(
     shape=st.tuples(st.integers(2, 20), st.integers(4, 40), st.integers(4, 60)),
     size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
@@ -186,7 +183,6 @@ def test_confidence_comes_only_when_asked_for() -> None:
     assert upsample(torch.zeros(2, 3, 3), (3, 3), (9, 9)).confidence is None
 
 
-@settings(deadline=None)
 @given(grid=grids, size=photo_sizes, seed=seeds, sharpness=st.sampled_from([0.0, 1.0, 50.0]))
 def test_confidence_is_the_largest_softmax_upsampled(
     grid: tuple[int, int, int], size: tuple[int, int], seed: int, sharpness: float

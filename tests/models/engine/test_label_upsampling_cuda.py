@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -63,7 +63,6 @@ def _argument(value: Tensor | int | float) -> object:
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int(value)
 
 
-@settings(deadline=None)
 @given(
     grid=st.tuples(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(1, 3 * ROWS + 1), st.integers(1, 300)),

@@ -63,7 +63,7 @@ def test_ignored_pixels_stay_ignored() -> None:
     assert (targets == 255).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_photo_and_labels_are_cut_and_flipped_together(seed: int) -> None:
     recipe = make_recipe(crop=(20, 30), scale=(1.0, 1.0), photometric=0.0)

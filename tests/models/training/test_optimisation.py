@@ -1,29 +1,11 @@
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from models.training.optimisation import (
-    learning_rate,
-    make_optimiser,
-    set_batch_norm_momentum,
-    set_dropout,
-)
+from models.training.optimisation import make_optimiser, set_batch_norm_momentum, set_dropout
 from models.training.recipe import RecipeError
 from models.zoo.registry import build
 from tests.models.training.runs import make_recipe
-
-
-def test_the_rate_warms_up_and_falls_to_zero() -> None:
-    plan = make_recipe(warmup_epochs=2, learning_rate=1.0)
-    rates = [learning_rate(plan, epoch, 10) for epoch in np.linspace(0, 10, 101)]
-    assert 0 < rates[0] < 0.01
-    assert rates[10] == pytest.approx(0.5, abs=0.01)
-    assert max(rates) == rates[20] == 1
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[60] == pytest.approx(0.5)
-    assert rates[100] == pytest.approx(0)
-    assert learning_rate(make_recipe(learning_rate=1.0), 0, 10) == 1
 
 
 def test_only_kernels_decay() -> None:

@@ -1,3 +1,4 @@
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -134,6 +135,23 @@ def test_a_state_that_there_is_no_room_for_leaves_the_last_one(dataset_dir: Path
     assert (tmp_path / "state.pt").read_bytes() == before
     assert not (tmp_path / "state.tmp").exists()
     assert start(four_steps(), dataset_dir, tmp_path, resume=True).step == 2
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "best.safetensors", "log.jsonl", "curve.png"])
+def test_a_file_that_cannot_be_written_costs_no_step(
+    name: str, dataset_dir: Path, straight: Path, tmp_path: Path
+) -> None:
+    run = start(four_steps(), dataset_dir, tmp_path, validate_every=1)
+    in_the_way = (tmp_path / name).with_suffix(".tmp")
+    in_the_way.mkdir()
+    with pytest.raises(RunError, match=rf"{re.escape(name)} cannot be written: .* --resume"):
+        run.train()
+    in_the_way.rmdir()
+    resumed = start(four_steps(), dataset_dir, tmp_path, resume=True, validate_every=1)
+    assert resumed.step == run.step == 2
+    resumed.train()
+    assert [row["epoch"] for row in log_of(tmp_path)] == [1, 2]
+    assert log_of(tmp_path)[-1]["miou"] == log_of(straight)[-1]["miou"]
 
 
 def test_a_run_older_than_a_field_of_recipes_goes_on(dataset_dir: Path, tmp_path: Path) -> None:
