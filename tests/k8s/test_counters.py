@@ -54,4 +54,6 @@ def test_a_restart_loses_nothing_and_gateways_add_up(prometheus: Prometheus, tmp
         prometheus.scrape({"a": third.url})
         ask(third, 30)
         wait_for(prometheus, f'sum({ANSWERED[:-1]},instance="a"}}) == 30')
-        assert prometheus.value(f"sum(increase({ANSWERED}[5m]))") == pytest.approx(40 + 20 + 30, rel=0.1)
+        # Never less than there were. More, as each series is drawn on by up to the time between two of its samples: the
+        # longer, the more scrapes are lost. Whoever counted the first gateway twice would come to 130.
+        assert 40 + 20 + 30 - 0.01 < prometheus.value(f"sum(increase({ANSWERED}[5m]))") < 120

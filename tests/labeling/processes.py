@@ -49,19 +49,24 @@ def _heed_ctrl_c() -> None:
 def finish(log: Path, *arguments: object, **variables: str) -> None:
     """Run the command to its end, which must be a good one."""
     with label_process(log, *arguments, **variables) as process:
-        assert process.wait(PATIENCE * 10) == 0, log.read_text()
+        assert process.wait(PATIENCE * 4) == 0, log.read_text()
 
 
-def kill_at_random(process: subprocess.Popen[bytes], out: Path, draw: random.Random, most_commits: int) -> None:
-    """kill -9 at some moment of its work, after up to `most_commits` further shards (and what a blink of time adds)."""
+def kill_at_random(
+    process: subprocess.Popen[bytes], out: Path, draw: random.Random, most_commits: int, last: int
+) -> None:
+    """kill -9 at some moment of its work, after up to `most_commits` further shards (and what a blink of time adds).
+
+    last: shards after which it goes no further, and is killed in any case.
+    """
     children = psutil.Process(process.pid).children(recursive=True)
     before, commits = _working(out), _commits(out) + draw.randint(0, most_commits)
-    while process.poll() is None and (_working(out) == before or _commits(out) < commits):
+    while process.poll() is None and (_working(out) == before or _commits(out) < commits) and _commits(out) < last:
         time.sleep(0.01)
         children = _children(process) or children
     time.sleep(draw.uniform(0, 0.1))
     children = _children(process) or children
-    assert process.poll() is None, "it was done before it was killed often enough"
+    assert process.poll() is None, "it ended before it was killed often enough"
     process.send_signal(signal.SIGKILL)
     process.wait()
     # Workers do not outlive the process that gives them work.

@@ -16,7 +16,7 @@ from service.connection import Connection
 from service.pipeline import Pipeline
 from service.settings import Settings
 
-PATIENCE = 60
+PATIENCE = 150
 """Seconds that anything may take on a busy machine."""
 
 

@@ -19,7 +19,7 @@ from tests.service.gateway import PATIENCE
 from worker.settings import WorkerSettings
 
 STOP_SECONDS = float(os.environ.get("TORCHSERVE_STOP_S", "4"))
-"""How long tests stop a process of a worker: long enough to be noticed, and not as long as `stall_s`."""
+"""How long tests stop a process of a worker: long enough to be noticed."""
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -95,7 +95,7 @@ def worker_process(
     log: Path,
     *,
     host: str = "127.0.0.1",
-    stall_s: int = round(2 * STOP_SECONDS),
+    stall_s: int = 30 + round(STOP_SECONDS),
     drain_s: int = 3,
     otlp_endpoint: str | None = None,
     output: IO[Any] | None = None,

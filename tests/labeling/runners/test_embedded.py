@@ -57,23 +57,29 @@ class Killer:
 
     def stop(self) -> None:
         self._stopped = True
-        os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
+        reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self._thread.join()
+        os.close(reading)
 
     def _wait_for_readers(self) -> None:
-        while True:
+        while not self._stopped:
             writing = os.open(self.path, os.O_WRONLY)
-            if self._stopped:
-                os.close(writing)
-                return
-            for child in psutil.Process().children(recursive=True):
-                if self._is_read_by(child):
-                    child.send_signal(signal.SIGKILL)
-                    # Its parent, not this thread, asks how it ended.
-                    while self._is_read_by(child):
-                        time.sleep(0.01)
-                    self.kills += 1
+            # Whoever lets this thread write need not have a descriptor to be found by yet.
+            while not self._stopped and not self._kill_readers():
+                time.sleep(0.01)
             os.close(writing)
+
+    def _kill_readers(self) -> bool:
+        """Whether there was one."""
+        before = self.kills
+        for child in psutil.Process().children(recursive=True):
+            if self._is_read_by(child):
+                child.send_signal(signal.SIGKILL)
+                # Its parent, not this thread, asks how it ended.
+                while self._is_read_by(child):
+                    time.sleep(0.01)
+                self.kills += 1
+        return self.kills > before
 
     def _is_read_by(self, process: psutil.Process) -> bool:
         try:

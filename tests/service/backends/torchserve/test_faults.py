@@ -6,24 +6,25 @@ is made.
 
 import asyncio
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import photos
 from tests.service.backends.torchserve.conftest import StartGateway
-from tests.service.gateway import Gateway
+from tests.service.gateway import PATIENCE, Gateway
 from tests.worker.process import STOP_SECONDS, WorkerProcess, worker_process
 
 ROUNDS = int(os.environ.get("TORCHSERVE_ROUNDS", "1"))
 CLIENTS = 6
-DEADLINE_MS = 60_000
+# Within which TorchServe may have to start anew, or two Python processes one after the other.
+DEADLINE_MS = 200_000
 # A client's clock and a busy machine: what an answer may come after its deadline.
 SLACK = 2.0
 # Refused before anything was promised, with a Retry-After.
@@ -90,6 +91,17 @@ def expect_nothing_lost(load: Load) -> None:
     assert load.longest < DEADLINE_MS / 1000 + SLACK
 
 
+@contextmanager
+def stopped(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        # On a machine that stalls it may have been silent for so long that TorchServe has killed it.
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Print past pytest's capture."""
@@ -105,7 +117,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 async def test_killed_under_load(
     gateway_of: StartGateway, worker: WorkerProcess, tell: Callable[[str], None], victim: str
 ) -> None:
-    async with gateway_of() as served, load_on(served) as load:
+    async with gateway_of(max_timeout_ms=DEADLINE_MS) as served, load_on(served) as load:
         for _ in range(ROUNDS):
             await answers(load, 20)
             load.unready = False
@@ -125,15 +137,11 @@ async def test_killed_under_load(
 
 
 async def test_stopped_under_load(gateway_of: StartGateway, worker: WorkerProcess, tell: Callable[[str], None]) -> None:
-    async with gateway_of() as served, load_on(served) as load:
+    async with gateway_of(max_timeout_ms=DEADLINE_MS) as served, load_on(served) as load:
         await answers(load, 50)
-        python = worker.python()
-        python.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(worker.python()):
             await served.until("segserve_ready", 0)
             await asyncio.sleep(STOP_SECONDS)
-        finally:
-            python.send_signal(signal.SIGCONT)
         continued = time.perf_counter()
         await answers(load, 20)
         tell(f"SIGSTOP for {STOP_SECONDS:g} s: in service again {time.perf_counter() - continued:.1f} s after SIGCONT")
@@ -143,7 +151,7 @@ async def test_stopped_under_load(gateway_of: StartGateway, worker: WorkerProces
 
 async def test_a_photo_that_crashes_the_handler_fails_alone(gateway_of: StartGateway) -> None:
     body = photos.png(photos.street(90, 130))
-    async with gateway_of() as served:
+    async with gateway_of(timeout_ms=DEADLINE_MS, max_timeout_ms=DEADLINE_MS) as served:
 
         async def send(number: int) -> int:
             headers = {"X-Request-Id": "crash" if number == 3 else f"innocent-{number}"}
@@ -168,7 +176,7 @@ async def test_a_handler_that_sleeps_past_a_deadline_holds_nobody_longer(gateway
         assert answer.status_code == 504
         assert time.perf_counter() - started < 1.5 + SLACK
         # Whoever comes now is refused or served, as they would be without it.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (status := (await served.segment(body, timeout_ms=30_000)).status_code) != 200:
                 assert status in REFUSED
                 await asyncio.sleep(0.1)
@@ -182,21 +190,17 @@ async def test_many_deadlines_pass_while_a_worker_is_stopped_and_none_is_oversta
         for _ in range(20):
             assert (await served.segment(body)).status_code == 200
         # The worker still tells how long calls waited for the sleeper of another test.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (status := (await served.segment(body, timeout_ms=2000)).status_code) != 200:
-                assert status in REFUSED
+                assert status in {504, *REFUSED}
                 await asyncio.sleep(0.1)
-        python = worker.python()
-        python.send_signal(signal.SIGSTOP)
 
         async def send() -> tuple[int, float]:
             started = time.perf_counter()
             return (await served.segment(body, timeout_ms=2000)).status_code, time.perf_counter() - started
 
-        try:
+        with stopped(worker.python()):
             outcomes = await asyncio.gather(*(send() for _ in range(10)))
-        finally:
-            python.send_signal(signal.SIGCONT)
     assert {status for status, _ in outcomes} <= {504, *REFUSED}
     assert 504 in {status for status, _ in outcomes}
     assert max(seconds for _, seconds in outcomes) < 2 + SLACK

@@ -41,6 +41,7 @@ class Clients:
 
     def __init__(self, url: httpx.URL, count: int) -> None:
         self.outcomes: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self.served = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(url, i), daemon=True) for i in range(count)]
         for thread in self._threads:
@@ -59,10 +60,14 @@ class Clients:
             except httpx.ConnectError:
                 return
             except httpx.TransportError as error:
-                self.outcomes[repr(error)] += 1
+                self._count(repr(error))
                 return
-            self.outcomes[str(answer.status_code)] += 1
-            if sum(self.outcomes.values()) > 20:
+            self._count(str(answer.status_code))
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:
+            self.outcomes[outcome] += 1
+            if self.outcomes.total() > 20:
                 self.served.set()
 
 
