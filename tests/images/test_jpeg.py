@@ -67,10 +67,10 @@ def test_a_flood_of_segments_is_refused() -> None:
 def test_a_flood_of_scans_is_refused_before_it_costs_anything() -> None:
     last = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
     assert decode(PROGRESSIVE, max_pixels=10_000).shape == (48, 64, 3)
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(DamagedImage, match="baseline"):
         probe(PROGRESSIVE[:-2] + last * 20_000 + END, max_pixels=10_000)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_scans_hidden_behind_an_end_in_a_comment_are_counted() -> None:

@@ -22,7 +22,7 @@ MIB = 2**20
 
 @pytest.fixture
 async def served(backend: FakeBackend) -> AsyncIterator[Gateway]:
-    async with on_a_socket(backend, max_body_bytes=MIB, body_timeout_ms=1000) as running:
+    async with on_a_socket(backend, max_body_bytes=MIB, body_timeout_ms=10_000) as running:
         yield running
 
 
@@ -177,20 +177,21 @@ async def test_connection_close(caller: Connection) -> None:
     assert await caller.closed()
 
 
-async def test_one_byte_at_a_time(served: Gateway, caller: Connection) -> None:
-    await caller.post(b"", length=len(PHOTO))
+async def test_one_byte_at_a_time(backend: FakeBackend) -> None:
+    async with on_a_socket(backend, body_timeout_ms=1000) as served, connection(served.client.base_url) as caller:
+        await caller.post(b"", length=len(PHOTO))
 
-    async def drip() -> None:
-        for byte in PHOTO:
-            await caller.send(bytes([byte]))
-            await asyncio.sleep(0.1)
+        async def drip() -> None:
+            for byte in PHOTO:
+                await caller.send(bytes([byte]))
+                await asyncio.sleep(0.1)
 
-    dripping = asyncio.create_task(drip())
-    reply = await caller.reply()
-    dripping.cancel()
-    assert (reply.status, json.loads(reply.body)["type"]) == (408, "urn:segserve:problem:body-too-slow")
-    assert await caller.closed()
-    assert served.metric("segserve_memory_reserved_bytes") == 0
+        dripping = asyncio.create_task(drip())
+        reply = await caller.reply()
+        dripping.cancel()
+        assert (reply.status, json.loads(reply.body)["type"]) == (408, "urn:segserve:problem:body-too-slow")
+        assert await caller.closed()
+        assert served.metric("segserve_memory_reserved_bytes") == 0
 
 
 async def test_an_unknown_model_leaves_the_connection_usable(caller: Connection) -> None:
@@ -222,16 +223,16 @@ async def test_answers_while_photos_are_in_work(served: Gateway, device: FakeDev
 async def test_who_says_nothing_or_half_a_header_is_not_waited_for(
     served: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.connection.HEADER_SECONDS", 0.3)
+    async with connection(served.client.base_url) as caller:
+        await caller.post(PHOTO)
+        assert (await caller.reply()).status == 200
+        monkeypatch.setattr("service.connection.HEADER_SECONDS", 1)
+        await caller.send(b"POST /segment HTT")
+        assert await caller.closed()
     for words in (b"", b"POST /segment HTTP/1.1\r\nHost: seg"):
         async with connection(served.client.base_url) as caller:
             await caller.send(words)
             assert await caller.closed()
-    async with connection(served.client.base_url) as caller:
-        await caller.post(PHOTO)
-        assert (await caller.reply()).status == 200
-        await caller.send(b"POST /segment HTT")
-        assert await caller.closed()
 
 
 async def test_who_does_not_read_its_answer_loses_it(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,9 +248,10 @@ async def test_who_does_not_read_its_answer_loses_it(backend: FakeBackend, monke
 
 
 async def test_a_slow_reader_is_waited_for(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.connection.STALL_SECONDS", 0.5)
-    noise = photos.png(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8))
+    # Of 18 MB the system takes 4 at once and more each half second: about four seconds pass until it has all.
+    monkeypatch.setattr("service.connection.STALL_SECONDS", 3)
+    noise = photos.png(np.random.default_rng(0).integers(0, 256, (3000, 2000, 3), np.uint8))
     async with on_a_socket(backend) as served, connection(served.client.base_url) as caller:
         await caller.post(noise, "Accept: image/png", path="/segment?output=overlay")
-        reply = await caller.reply(pace=0.05)
+        reply = await caller.reply(pace=0.075)
         assert (reply.status, len(reply.body)) == (200, int(reply.headers["content-length"]))

@@ -277,9 +277,13 @@ async def test_a_photo_too_long_for_the_overlays_format_is_not_labelled(served: 
 
 
 async def test_concurrent_photos_get_their_own_answers(served: Gateway, device: FakeDevice) -> None:
-    device.seconds = 0.005
+    device.batches.clear()
+    device.gate.clear()
     streets = [photos.street(20 + 13 * (i % 5), 40 + 17 * (i % 3), seed=i) for i in range(30)]
-    answers = await asyncio.gather(*(served.segment(photos.png(street), "image/png") for street in streets))
+    asked = [asyncio.create_task(served.segment(photos.png(street), "image/png")) for street in streets]
+    await served.until("segserve_queue_photos", 29)
+    device.gate.set()
+    answers = await asyncio.gather(*asked)
     for street, answer in zip(streets, answers, strict=True):
         assert np.array_equal(label_map(answer.content), brightness_labels(street))
     assert max(len(batch) for _, batch in device.batches) > 1
