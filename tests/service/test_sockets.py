@@ -242,7 +242,7 @@ async def test_who_does_not_read_its_answer_loses_it(backend: FakeBackend, monke
     async with on_a_socket(backend) as served, connection(served.client.base_url) as caller:
         await caller.post(noise, "Accept: image/png", path="/segment?output=overlay")
         await served.until("segserve_requests_total", 1, **SEGMENT, status=200)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await caller.reply()
 
