@@ -66,7 +66,7 @@ class Killer:
             writing = os.open(self.path, os.O_WRONLY)
             # Whoever lets this thread write need not have a descriptor to be found by yet.
             while not self._stopped and not self._kill_readers():
-                time.sleep(0.01)
+                time.sleep(0.01)  # Descriptors notify nobody.
             os.close(writing)
 
     def _kill_readers(self) -> bool:

@@ -74,7 +74,7 @@ def test_a_process_that_loads_photos_and_ends_costs_no_step(process: subprocess.
         for loader in children(process):
             with suppress(psutil.NoSuchProcess):
                 loader.kill()
-        time.sleep(0.05)
+        time.sleep(0.05)  # The next epoch has one of its own.
     errors = end_of(process)
     assert "Error: a process that loads photos has ended, for want of memory" in errors
     assert state_of(tmp_path / "run")["step"] > 0

@@ -188,8 +188,7 @@ async def test_models_and_versions_come_and_go_without_a_restart(
             async with asyncio.timeout(PATIENCE):
                 while (answer := await served.segment(body, model="tiny@2")).status_code != 404:
                     statuses.add(answer.status_code)
-            # Who looks later than two seconds after it was unpublished sends one more photo to what is gone.
-            assert statuses <= {200, 503, 504}
+            assert statuses <= {200}
             assert (await served.segment(body)).headers["X-Model"] == "tiny@1"
     finally:
         newer.unlink(missing_ok=True)
