@@ -32,13 +32,21 @@ def batches_of(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield from made
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not workers or not _tells_of_an_end(error):
             raise
         raise DataError(
             f"a process that loads photos has ended, for want of memory or of space in /dev/shm: {error}; "
             "go on with --resume and fewer --workers"
         ) from error
+
+
+def _tells_of_an_end(error: Exception) -> bool:
+    """Whether a process has ended: by PyTorch's word, or as its batch breaks on the way, before PyTorch notices."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    # PyTorch's word for what failed inside a process.
+    return not str(error).startswith("Caught ")
 
 
 def _leave_group(_worker: int) -> None:
