@@ -17,15 +17,17 @@ from service.pipeline import Pipeline
 logger = logging.getLogger("segserve")
 # For what follows the last answer: devices and codecs are freed.
 _LAST_SECONDS = 3.0
-KEEP_ALIVE_SECONDS = 5
-"""A connection that nobody uses for this long is closed. So after the first signal everyone who keeps one has either
-been told to go elsewhere, with an answer, or lost nothing."""
+KEEP_ALIVE_SECONDS = 620
+"""A connection that nobody uses for this long is closed. The other side should close it first, lest it send a photo
+just as it ends: httpx does so after 5 s, nginx and AWS's load balancers after 60, Google's after 600."""
+LEAVING_SECONDS = 5
+"""After the first signal: who keeps a connection, and uses it in this time, is told with an answer to go elsewhere."""
 
 
 class Server(uvicorn.Server):
     """On SIGTERM or SIGINT /readyz turns 503 and every answer closes its connection. Then it exits.
 
-    While connections are open, for KEEP_ALIVE_SECONDS at most, photos that come are served; then they are refused with
+    While connections are open, for LEAVING_SECONDS at most, photos that come are served; then they are refused with
     503 and accepted ones finished. What is not finished `drain_s` seconds after the signal is given up. A second signal
     ends the process there and then.
     """
@@ -69,7 +71,7 @@ class Server(uvicorn.Server):
             self._pipeline.lifecycle.leave()
             logger.info("leaving: %d photos are in work; a second signal ends it at once", self._pipeline.promised)
         left = self._drain_seconds - seconds
-        if self.server_state.connections and seconds < KEEP_ALIVE_SECONDS and left > 0:
+        if self.server_state.connections and seconds < LEAVING_SECONDS and left > 0:
             return
         if not self._pipeline.lifecycle.draining:
             self._pipeline.lifecycle.drain()

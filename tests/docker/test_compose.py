@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.server import KEEP_ALIVE_SECONDS
+from service.server import LEAVING_SECONDS
 from service.settings import Settings
 from tests.docker.test_dockerfile import DOCKERFILE, EXACT
 from tests.programs import promtool
@@ -76,7 +76,7 @@ def test_settings_and_targets_are_ones_that_there_are(service: str) -> None:
 def test_what_was_accepted_may_be_finished(service: str) -> None:
     drain = int(SERVICES[service]["environment"]["SEGSERVE_DRAIN_S"])
     # Photos are still accepted for a while.
-    assert drain * 1000 >= KEEP_ALIVE_SECONDS * 1000 + Settings.model_fields["max_timeout_ms"].default
+    assert drain * 1000 >= LEAVING_SECONDS * 1000 + Settings.model_fields["max_timeout_ms"].default
     assert int(SERVICES[service]["stop_grace_period"].removesuffix("s")) >= drain + 5
 
 

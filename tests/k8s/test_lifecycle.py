@@ -1,6 +1,6 @@
 """How pods start, are found alive and ready, are replaced, and end."""
 
-from service.server import KEEP_ALIVE_SECONDS
+from service.server import LEAVING_SECONDS
 from tests import photos
 from tests.k8s.manifests import Manifest, config, of_kind, overlay, pod, pod_labels, the, workloads
 from tests.service.fakes import FakeBackend
@@ -74,7 +74,7 @@ def test_a_gateway_ends_after_its_last_promise(manifests: list[Manifest]) -> Non
     gateway = the(manifests, "Deployment", "segserve-gateway")
     drain = int(settings["SEGSERVE_DRAIN_S"])
     # Photos are still accepted for a while.
-    assert drain * 1000 >= KEEP_ALIVE_SECONDS * 1000 + int(settings["SEGSERVE_MAX_TIMEOUT_MS"])
+    assert drain * 1000 >= LEAVING_SECONDS * 1000 + int(settings["SEGSERVE_MAX_TIMEOUT_MS"])
     pause = seconds_before_the_end(gateway)
     if settings["SEGSERVE_BACKEND"] == "torchserve":
         worker = the(manifests, "Deployment", "segserve-worker")
