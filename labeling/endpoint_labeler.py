@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -46,7 +45,7 @@ def labels_of(endpoint: str, api_key: str | None, model: str, long_side: int | N
                 raise JobError(f"{endpoint} has no version {version} of {name}: it has {', '.join(versions)}")
             return Labels(f"{name}@{found['version']}", found["sha256"], found["label_set"], long_side)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise JobError(f"{endpoint} does not answer: {error or type(error).__name__}") from error
+        raise JobError(f"{endpoint} does not answer: {_reason(error)}") from error
     except RefusedError as error:
         raise JobError(f"{endpoint} does not get ready: {error} Run the same command again later") from error
     except TransientError as error:
@@ -59,7 +58,12 @@ async def _when_ready(url: str, api_key: str | None) -> httpx.Response:
 
     async def ask() -> httpx.Response:
         nonlocal told
-        answer = await client.get(url)
+        try:
+            answer = await client.get(url)
+        except (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError) as error:
+            raise TransientError("unreachable", f"{url} does not answer: {_reason(error)}") from error
+        if answer.status_code in _PASSING:
+            raise TransientError(_cause(answer), f"{url}: {_detail(answer)}")
         if answer.status_code in _REFUSED:
             if not told:
                 logger.warning("%s: %s Waiting for it, up to %d minutes", url, _detail(answer), PATIENCE_S / 60)
@@ -119,8 +123,7 @@ class EndpointLabeler:
             try:
                 answer = await self._client.post(self._url, params=self._query, content=photo)
             except httpx.HTTPError as error:
-                reason = str(error) or type(error).__name__
-                raise TransientError("unreachable", f"the service does not answer: {reason}") from error
+                raise TransientError("unreachable", f"the service does not answer: {_reason(error)}") from error
             if answer.status_code in _REFUSED:
                 raise RefusedError("overloaded", _detail(answer), _retry_after(answer))
         if answer.is_success:
@@ -207,9 +210,13 @@ def _headers(api_key: str | None) -> dict[str, str]:
 def _problem(answer: httpx.Response) -> dict[str, Any]:
     try:
         problem = answer.json()
-    except json.JSONDecodeError:
+    except ValueError:  # Not JSON, or not even text.
         return {}
     return problem if isinstance(problem, dict) else {}
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -64,6 +64,8 @@ class InProgress:
                 self._add(_parse(self._store.read(path)))
             except FileNotFoundError:
                 continue  # That attempt has just ended.
+            except ValueError:
+                self._add(Record())  # The machine died as it was written: who was in flight is not known.
         if left:
             self._save()
             # Ours first: if this process dies in between, nothing is forgotten.

@@ -49,6 +49,7 @@ def plan(store: Store, source: str, labels: Labels, shard_rows: int) -> Job:
     pa.default_memory_pool().release_unused()
     key = _key(digest.hexdigest(), labels, shard_rows)
     job = Job(key, source, folder, rows, shard_rows, labels)
+    store.flush()
     if existing is None and not store.create(PATH, job.to_json()):
         # Another process was first.
         for entry in store.list(folder):

@@ -90,6 +90,7 @@ def finish(job: Job, store: Store, formats: tuple[str, ...] = ()) -> Summary | s
     summary = summarise(job, store)
     store.write("summary.json", json.dumps(describe(job, summary), indent=2).encode())
     write_report(job, store, summary)
+    store.flush()
     store.write(SUCCESS, b"")
     return summary
 

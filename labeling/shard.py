@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from labeling import status
+from labeling.finishing import finished
 from labeling.in_progress import InProgress
 from labeling.job import Job, part
 from labeling.labeler import Labeler, LabelMap
@@ -57,9 +58,9 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
     photos = await asyncio.to_thread(_photos, job, store, unit)
     attempt = secrets.token_hex(4)
     progress = InProgress(store, unit.name, attempt)
-    await asyncio.to_thread(progress.recover)
     leave = progress.end
     try:
+        await finished(progress.recover)
         window = Window(photos.select(["image_id", "uri"]).to_pylist(), labeler, reader, progress)
         await window.try_suspects()
         return await _label_and_commit(job, store, unit, attempt, photos, window, labeler.engine, report)
@@ -67,7 +68,7 @@ async def label_shard(job: Job, store: Store, unit: Unit, labeler: Labeler, read
         leave = progress.stop
         raise
     finally:
-        await asyncio.to_thread(leave)
+        await finished(leave)
 
 
 async def _label_and_commit(
@@ -90,9 +91,9 @@ async def _label_and_commit(
                     rows.append(_row(photo, result, tar, job, label_set))
                     report(rows[-1])
     table = status.table(rows, job, photos, label_set, Tar(name, tar.size, tar.sha256), engine)
-    won = await asyncio.to_thread(store.create, status.path(unit.shard, unit.retry), table)
+    won = await finished(store.create, status.path(unit.shard, unit.retry), table)
     if not won:
-        await asyncio.to_thread(store.delete, name)
+        await finished(store.delete, name)
     return won
 
 
@@ -137,10 +138,10 @@ def _row(photo: dict[str, Any], result: Result, tar: ShardTar, job: Job, label_s
 @asynccontextmanager
 async def _in_thread(manager: AbstractContextManager[BinaryIO]) -> AsyncIterator[BinaryIO]:
     """The same context; entering and leaving, which write and upload, keep the event loop free."""
-    file = await asyncio.to_thread(manager.__enter__)
     try:
-        yield file
+        yield await finished(manager.__enter__)
     except BaseException as error:
-        await asyncio.to_thread(manager.__exit__, type(error), error, error.__traceback__)
+        # Also where it was cancelled while it entered; one that could not be entered has nothing to leave.
+        await finished(manager.__exit__, type(error), error, error.__traceback__)
         raise
-    await asyncio.to_thread(manager.__exit__, None, None, None)
+    await finished(manager.__exit__, None, None, None)

@@ -44,7 +44,11 @@ class Store(Protocol):
         ...
 
     def write(self, path: str, data: bytes) -> None:
-        """Write or overwrite, whole or not at all."""
+        """Write or overwrite, whole or not at all; durably once `flush` has returned."""
+        ...
+
+    def flush(self) -> None:
+        """Make durable what was written: a power cut could still empty it, and leave what vouches for it."""
         ...
 
     def new_file(self, path: str) -> AbstractContextManager[BinaryIO]:
@@ -117,6 +121,10 @@ class DiskStore:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def flush(self) -> None:
+        # One for all: of thousands of small files each would take milliseconds.
+        os.sync()
+
     @contextmanager
     def new_file(self, path: str) -> Iterator[BinaryIO]:
         target = self._root / path
@@ -145,12 +153,14 @@ class DiskStore:
                         yield Entry(path.relative_to(self._root).as_posix(), path.stat().st_size)
 
     def leftovers(self) -> Iterator[tuple[str, str, float]]:
-        for path in self._root.rglob(f"{_TEMPORARY}*"):
-            _, _, name = path.name.removeprefix(_TEMPORARY).partition("-")
-            with suppress(FileNotFoundError):
-                age = time.time() - path.stat().st_mtime
-                relative = path.relative_to(self._root)
-                yield relative.as_posix(), relative.with_name(name).as_posix(), age
+        # Not rglob, which fails where another process removes a folder that it has just seen.
+        for parent, _, names in os.walk(self._root):
+            for path in (Path(parent, name) for name in names if name.startswith(_TEMPORARY)):
+                _, _, name = path.name.removeprefix(_TEMPORARY).partition("-")
+                with suppress(FileNotFoundError):
+                    age = time.time() - path.stat().st_mtime
+                    relative = path.relative_to(self._root)
+                    yield relative.as_posix(), relative.with_name(name).as_posix(), age
 
     def remove_empty_folders(self, folder: str, names: Container[str]) -> None:
         for path in (self._root / folder).glob("*/"):
@@ -204,6 +214,9 @@ class BucketStore:
     def write(self, path: str, data: bytes) -> None:
         with _as_os_errors():
             obstore.put(self._store, path, data)
+
+    def flush(self) -> None:
+        """What a bucket has taken it keeps."""
 
     @contextmanager
     def new_file(self, path: str) -> Iterator[BinaryIO]:

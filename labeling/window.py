@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labeling.errors import PhotoError
+from labeling.finishing import finished
 from labeling.in_progress import InProgress
 from labeling.labeler import Labeler, LabelMap
 from labeling.retrying import retrying
@@ -46,7 +47,7 @@ class Window:
     async def try_suspects(self) -> None:
         """Label the photos that earlier attempts died at, half by half, to see whether this one dies too."""
         suspects = self._progress.suspects()
-        while rows := await asyncio.to_thread(next, suspects, None):
+        while rows := await finished(next, suspects, None):
             photos = range(*rows)
             # Together in flight, but never more in one batch than ever: that would be another amount of memory.
             batches = (photos[first : first + self._batch] for first in range(0, len(photos), self._batch))
@@ -60,16 +61,16 @@ class Window:
             for first in range(0, len(self._photos), self._batch):
                 group = range(first, min(first + self._batch, len(self._photos)))
                 if len(pending) == self._groups:
-                    async for finished in self._oldest(pending):
-                        yield finished
+                    async for result in self._oldest(pending):
+                        yield result
                 if group.stop > written_down:
                     written_down = min(first + self._groups * self._batch, len(self._photos))
                     oldest = pending[0][0].start if pending else first
-                    await asyncio.to_thread(self._progress.enter, (oldest, written_down))
+                    await finished(self._progress.enter, (oldest, written_down))
                 pending.append((group, asyncio.create_task(self._label(group))))
             while pending:
-                async for finished in self._oldest(pending):
-                    yield finished
+                async for result in self._oldest(pending):
+                    yield result
         finally:
             for _, task in pending:
                 task.cancel()

@@ -57,7 +57,7 @@ class Worker:
         """For another thread, or a signal: end what is being done, as if it had never begun."""
         self._stopped = True
         if labelling := self._labelling:
-            labelling.get_loop().call_soon_threadsafe(labelling.cancel)
+            labelling.get_loop().call_soon_threadsafe(_cancel_once, labelling)
 
     async def _label(self, unit: Unit, labeler: Labeler, report: Report) -> None:
         self._labelling = asyncio.ensure_future(
@@ -81,6 +81,12 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cancel_once(labelling: asyncio.Task[bool]) -> None:
+    # Signal and closed pipe come together: a second one would cut off what the first makes it clean up.
+    if not labelling.cancelling():
+        labelling.cancel()
 
 
 def _labeler(job: Job, settings: WorkerSettings) -> Labeler:

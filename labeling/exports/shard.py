@@ -23,6 +23,7 @@ class ExportUnit:
 def export_shard(job: Job, store: Store, unit: ExportUnit) -> None:
     """Write the shard's files. It may run any number of times, also at the same time."""
     FORMATS[unit.format](ShardPhotos(job, store, unit.shard, unit.retry, unit.format))
+    store.flush()
     store.write(_marker(unit), b"")
 
 

@@ -74,7 +74,16 @@ async def test_other_weights_under_the_same_name_are_refused() -> None:
                 pass
 
 
-def test_a_service_that_is_not_there_is_told() -> None:
+async def test_a_service_that_starts_again_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_DELAY_S", 0.01)
+    page = "<h1>Zurück in Kürze</h1>".encode("latin-1")  # By a proxy, which may say it as it likes.
+    answers = iter([Response(page, 502), Response(page, 504), JSONResponse(SERVED)])
+    async with web_server(lambda _: next(answers)) as url:
+        assert await labels(url) == WANTED
+
+
+def test_a_service_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_DELAY_S", 0.01)
     with pytest.raises(JobError, match="does not answer"):
         labels_of("http://127.0.0.1:1", None, "fake", None)
 

@@ -96,6 +96,14 @@ def test_nothing_is_forgotten_when_the_next_dies_at_once() -> None:
     assert list(last.suspects()) == [(3, 4), (4, 5)]
 
 
+def test_a_record_that_a_power_cut_emptied_is_a_death() -> None:
+    store = MemoryStore()
+    store.write("working/part-00000/cut.json", b"")
+    progress = InProgress(store, "part-00000", "next")
+    progress.recover()
+    assert (progress.deaths, list(progress.suspects()), progress.killers) == (1, [], {})
+
+
 @given(st.integers(1, 60), st.integers(1, 32), st.data())
 def test_who_stops_attempts_convicts_nobody_and_hides_nobody(rows: int, window: int, data: st.DataObject) -> None:
     """Between any two attempts that die or end there may be some that are stopped, whatever they are at."""

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,6 +53,19 @@ def test_a_new_file_appears_when_it_is_whole(anywhere: str) -> None:
         assert list(store.list("labels")) == []
     assert list(store.list("labels")) == [Entry("labels/a.tar", 6_000_000)]
     assert store.read("labels/a.tar") == b"x" * 6_000_000
+
+
+def test_folders_that_another_process_removes_are_not_missed_while_leftovers_are_sought(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    for number in range(9):
+        (tmp_path / f"working/{number}").mkdir(parents=True)
+        (tmp_path / f"working/{number}/.temporary-ab-{number}.json").write_bytes(b"half")
+    leftovers = store.leftovers()
+    found, *_ = next(leftovers)
+    for folder in (tmp_path / "working").iterdir():
+        if folder != (tmp_path / found).parent:
+            shutil.rmtree(folder)
+    assert list(leftovers) == []
 
 
 def _half_written(store: Store) -> None:
