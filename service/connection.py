@@ -24,6 +24,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        # Uvicorn stops this timer where the client says goodbye, not where the connection is reset.
+        self._unset_keepalive_if_required()
         for timer in (self._header, self._stall):
             if timer:
                 timer.cancel()

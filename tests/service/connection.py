@@ -1,6 +1,8 @@
 """HTTP by hand on a socket, for clients that hang up, dawdle, or wait to be asked."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -43,6 +45,12 @@ class Connection:
             left -= len(part)
             await asyncio.sleep(pace)
         return Reply(int(status.split()[1]), headers, bytes(body))
+
+    def reset(self) -> None:
+        """End it without a goodbye."""
+        at_once = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self._writer.transport.abort()
 
     async def closed(self) -> bool:
         """Whether the other side ends the connection, and says nothing more."""

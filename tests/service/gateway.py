@@ -14,6 +14,7 @@ from service.app import create_app
 from service.backends.base import Backend
 from service.connection import Connection
 from service.pipeline import Pipeline
+from service.server import KEEP_ALIVE_SECONDS
 from service.settings import Settings
 
 PATIENCE = 150
@@ -73,7 +74,8 @@ async def gateway(backend: Backend, /, *, ready: bool = True, **settings: Any) -
 async def on_a_socket(backend: Backend, **settings: Any) -> AsyncIterator[Gateway]:
     """The same behind uvicorn, on a free port of this machine."""
     app = create_app(Settings(**{"model": "fake"} | settings), backend)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Connection, log_config=None, access_log=False))
+    kept: dict[str, Any] = {"http": Connection, "timeout_keep_alive": KEEP_ALIVE_SECONDS}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, **kept))
     serving = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started)

@@ -1,6 +1,7 @@
 """What only shows on a real connection: clients that hang up, dawdle, or wait to be asked."""
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from service.connection import Connection as ServedConnection
 from service.telemetry.requests import CLIENT_CLOSED_REQUEST
 from tests import photos
 from tests.service.connection import Connection, connection
@@ -59,7 +61,7 @@ async def test_a_client_that_hangs_up_while_its_photo_waits_frees_the_place(
 ) -> None:
     device.gate.clear()
     first = asyncio.create_task(served.segment(PHOTO))
-    await served.until("segserve_admitted_total", 1, model="fake@2", priority="normal")
+    await eventually(lambda: device.running == 1)
     async with connection(served.client.base_url) as caller:
         await caller.post(photos.png(OTHER_STREET))
         await served.until("segserve_queue_photos", 1)
@@ -233,6 +235,20 @@ async def test_who_says_nothing_or_half_a_header_is_not_waited_for(
         async with connection(served.client.base_url) as caller:
             await caller.send(words)
             assert await caller.closed()
+
+
+async def test_a_connection_that_is_reset_leaves_nothing(served: Gateway) -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, ServedConnection) for one in gc.get_objects())
+
+    before = kept()
+    for _ in range(5):
+        async with connection(served.client.base_url) as caller:
+            await caller.post(PHOTO)
+            assert (await caller.reply()).status == 200
+            caller.reset()
+    await eventually(lambda: kept() <= before)
 
 
 async def test_who_does_not_read_its_answer_loses_it(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
