@@ -6,7 +6,8 @@ import shutil
 import socket
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,8 @@ class Supervisor:
         self.kind = names[0] if names else "cpu"
         self.slots = settings.slots or len(names) or min(cores(), _MOST_ON_CPU)
         self._threads = None if names else max(1, cores() // self.slots)
-        self.ports = Ports(settings.inference_port or _free_port(), *(_free_port() for _ in range(4)))
+        inference, *others = _free_ports(5, besides=(settings.port, settings.inference_port))
+        self.ports = Ports(settings.inference_port or inference, *others)
         write_files(self.folder, host=settings.host, ports=self.ports, stall_s=settings.stall_s)
         self.management = Management(self.ports)
         self._busy = Busy(busy_file(self.folder))
@@ -206,8 +208,15 @@ class Supervisor:
                 model.learn(measured.get((name, str(version)), Totals()))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(count: int, besides: Sequence[int]) -> list[int]:
+    """As many different ones."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            probe = held.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            # Nobody may listen on those yet, so that they count as free.
+            if port not in besides:
+                ports.append(port)
+        return ports

@@ -57,8 +57,10 @@ class ApiKeys:
             self._on_limited(name)
             raise
 
-    def _changed(self) -> int:
-        return self._path.stat().st_mtime_ns
+    def _changed(self) -> tuple[int, int, int]:
+        # Not the time alone: it may be the same before and after somebody writes.
+        status = self._path.stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _refresh(self) -> None:
         try:

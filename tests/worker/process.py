@@ -67,7 +67,7 @@ class WorkerProcess:
         }
 
     def java(self) -> psutil.Process:
-        [java] = [member for member in self.family() if member.name() == "java"]
+        [java] = [member for member in self.family() if _name(member) == "java"]
         return java
 
     def python(self) -> psutil.Process:
@@ -80,6 +80,13 @@ class WorkerProcess:
 
     def _pythons(self) -> list[psutil.Process]:
         return [member for member in self.family() if any("model_service_worker" in a for a in _arguments(member))]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _arguments(process: psutil.Process) -> list[str]:
@@ -126,6 +133,6 @@ def worker_process(
         family = worker.family() if process.poll() is None else []
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
-        for member in psutil.wait_procs(family, 5)[1]:
+        for member in psutil.wait_procs(family, PATIENCE)[1]:
             member.kill()
             raise AssertionError(f"{member} outlived its supervisor")
