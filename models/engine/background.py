@@ -10,8 +10,10 @@ import sys
 import threading
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.weights.checkpoint import Checkpoint
+if TYPE_CHECKING:
+    from models.weights.checkpoint import Checkpoint
 
 logger = logging.getLogger("segserve")
 
@@ -20,7 +22,7 @@ class BackgroundError(Exception):
     """The process failed; the message is the last that it said."""
 
 
-async def compile_in_background(checkpoint: Checkpoint, cache_dir: Path | None = None) -> None:
+async def compile_in_background(checkpoint: "Checkpoint", cache_dir: Path | None = None) -> None:
     """Have the checkpoint compiled into the cache. Raises BackgroundError; when cancelled, ends the process.
 
     What that process warns of is logged here.
@@ -52,6 +54,7 @@ def main(checkpoint: str, *cache_dir: str) -> None:
     import torch
 
     from models.engine.loading import compile_checkpoint
+    from models.weights.checkpoint import Checkpoint
 
     torch.set_num_threads(1)
     compile_checkpoint(Checkpoint.open(Path(checkpoint)), *map(Path, cache_dir))

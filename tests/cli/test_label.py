@@ -175,7 +175,8 @@ def test_ctrl_c_while_it_plans_is_an_interruption_too(out: Path, tmp_path: Path)
     with serving() as (url, _):
         arguments = (tmp_path / "m.jsonl", "--out", out, "--endpoint", url, "--model", "fake")
         with label_process(tmp_path / "log", *arguments) as process:
-            writing = os.open(tmp_path / "m.jsonl", os.O_WRONLY)  # Waits until it is read.
+            writing = os.open(tmp_path / "m.jsonl", os.O_WRONLY)  # Waits until it is opened.
+            time.sleep(1)  # And read: a signal just before that would be heard only once something is written.
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 130
             os.close(writing)

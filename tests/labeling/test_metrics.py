@@ -81,8 +81,8 @@ def test_prometheus_takes_them(tmp_path: Path) -> None:
     with running_prometheus(tmp_path) as prometheus, served(metrics, port):
         prometheus.scrape({"job": httpx.URL(f"http://{HOST}:{port}")})
         prometheus.wait_for("segserve_label_manifest_photos == 9")
-        assert prometheus.value('segserve_label_photos_total{status="error",error_code="not-found"}') == 1
-        assert prometheus.value('segserve_label_shards{state="committed"}') == 1
+        prometheus.wait_for('segserve_label_photos_total{status="error",error_code="not-found"} == 1')
+        prometheus.wait_for('segserve_label_shards{state="committed"} == 1')
 
 
 def test_a_job_shows_how_far_it_is(photos: Path, tmp_path: Path) -> None:

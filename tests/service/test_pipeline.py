@@ -140,7 +140,7 @@ async def test_what_a_network_needs_for_a_large_input_counts(backend: FakeBacken
 async def test_past_its_deadline_a_photo_is_dropped_from_the_queue(served: Gateway, device: FakeDevice) -> None:
     device.gate.clear()
     running = asyncio.create_task(served.segment(PHOTO))
-    await admitted(served, 1)
+    await eventually(lambda: device.running == 1)
     problem = problem_of(await served.segment(BAD_PHOTO, timeout_ms=300), 504, "deadline-exceeded")
     assert "300 ms" in problem["detail"]
     await served.until("segserve_queue_photos", 0)

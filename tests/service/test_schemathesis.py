@@ -62,7 +62,7 @@ def address() -> Iterator[str]:
 @schema.parametrize()
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_declared(case: schemathesis.Case[Any], address: str) -> None:
-    case.call_and_validate(base_url=address)
+    case.call_and_validate(base_url=address, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_answers_are_as_declared(case: schemathesis.Case[Any], address: str) -> 
 )
 def test_what_there_is_is_described_as_declared(address: str, path: str, name: str) -> None:
     case = schema[path]["GET"].Case(path_parameters={"name": name})
-    assert case.call_and_validate(base_url=address).status_code == 200
+    assert case.call_and_validate(base_url=address, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_there_is_is_described_as_declared(address: str, path: str, name: s
 def test_photos_are_answered_as_declared(address: str, query: dict[str, str]) -> None:
     for photo in REAL_FILES.values():
         case = schema["/segment"]["POST"].Case(query=query, body=photo, media_type="application/octet-stream")
-        assert case.call_and_validate(base_url=address).status_code == 200
+        assert case.call_and_validate(base_url=address, timeout=PATIENCE).status_code == 200
 
 
 @settings(max_examples=200)

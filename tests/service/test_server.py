@@ -64,7 +64,7 @@ def logged_at(server: ServerProcess, word: str) -> datetime:
 async def test_what_was_accepted_is_answered_and_what_comes_is_served_for_a_while_and_then_refused(
     start: Start, number: signal.Signals
 ) -> None:
-    server = start(0.5, 60)
+    server = start(1, 120)
     async with client(server) as opened:
         asked = time.monotonic()
         # Twice as many as are done while it still accepts some: the rest must outlast what is asked of it then.
@@ -92,7 +92,7 @@ async def test_what_was_accepted_is_answered_and_what_comes_is_served_for_a_whil
         assert alive.headers["connection"] == answers[-1].headers["connection"] == "close"
     assert server.wait() == 0
     # 21 batches at least, and not all the time that it had.
-    assert 10 < time.monotonic() - asked < 50
+    assert 20 < time.monotonic() - asked < 100
 
 
 async def test_who_keeps_a_connection_closes_it_first(start: Start) -> None:
@@ -116,7 +116,6 @@ async def test_a_connection_that_is_kept_is_told_to_go_elsewhere_with_an_answer(
             assert (await kept.reply()).headers.get("connection") != "close"
         server.send(signal.SIGTERM)
         await logged(server, "leaving")
-        await asyncio.sleep(1)
         await kept.post(PHOTO)
         reply = await kept.reply()
         assert (reply.status, reply.headers["connection"]) == (200, "close")

@@ -57,21 +57,17 @@ class Killer:
 
     def stop(self) -> None:
         self._stopped = True
-        reading = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self._thread.join()
-        os.close(reading)
 
     def _wait_for_readers(self) -> None:
+        # For both, and for as long as there are readers: none may wait for a writer, or meet the end of the photo.
+        pipe = os.open(self.path, os.O_RDWR)
         while not self._stopped:
-            writing = os.open(self.path, os.O_WRONLY)
-            # Whoever lets this thread write need not have a descriptor to be found by yet.
-            while not self._stopped and not self._kill_readers():
-                time.sleep(0.01)  # Descriptors notify nobody.
-            os.close(writing)
+            self._kill_readers()
+            time.sleep(0.01)  # Descriptors notify nobody.
+        os.close(pipe)
 
-    def _kill_readers(self) -> bool:
-        """Whether there was one."""
-        before = self.kills
+    def _kill_readers(self) -> None:
         for child in psutil.Process().children(recursive=True):
             if self._is_read_by(child):
                 child.send_signal(signal.SIGKILL)
@@ -79,7 +75,6 @@ class Killer:
                 while self._is_read_by(child):
                     time.sleep(0.01)
                 self.kills += 1
-        return self.kills > before
 
     def _is_read_by(self, process: psutil.Process) -> bool:
         try:

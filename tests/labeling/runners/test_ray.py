@@ -17,6 +17,7 @@ import pytest
 
 from labeling import status
 from labeling.store import open_store
+from loadtests.loopback import free_port
 from tests.labeling.drawings import draw_folder
 from tests.labeling.jobs import files, results
 from tests.labeling.processes import finish, label_process
@@ -82,7 +83,7 @@ def doomed_cluster(tmp_path: Path) -> Iterator[Cluster]:
 def _running(log: Path) -> Iterator[Cluster]:
     # Paths of sockets must be short, which pytest's folders are not.
     with TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder, log.open("wb") as output:
-        port, dashboard = _free_port(), _free_port()
+        port, dashboard = free_port(), free_port()
         node = (RAY, "start", "--num-cpus=1", "--object-store-memory=80000000", "--block")
         shown = ("--include-dashboard=true", f"--dashboard-port={dashboard}")
         head = (*node, "--num-gpus=0", "--head", f"--port={port}", f"--temp-dir={folder}", *shown)
@@ -117,15 +118,6 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _until_started(log: Path, nodes: int, process: psutil.Popen) -> None:
     for _ in range(PATIENCE * 10):
         if log.read_text().count("Ray runtime started.") == nodes:
@@ -144,7 +136,7 @@ def test_neither_a_worker_nor_a_node_takes_a_photo_with_it(doomed_cluster: Clust
         finish(log, photos, "--out", tmp_path / "undisturbed", *service, "--endpoint", url)
     # So slow, most of a minute in all, that work is left for the second actor, however late it starts.
     with serving(seconds=60 / PHOTOS) as (url, _):
-        port = _free_port()
+        port = free_port()
         ray = ("--runner", "ray", "--ray-address", doomed_cluster.address)
         arguments = (photos, "--out", out, *service, "--endpoint", url, *ray)
         with label_process(log, *arguments, "--metrics-port", port, **TOKEN) as process:

@@ -11,6 +11,7 @@ import pytest
 from models.engine.background import BackgroundError, compile_in_background
 from models.engine.cache import graph_path
 from models.engine.loading import Checkpoint, compiled, find, load_engine
+from tests.service.gateway import PATIENCE
 
 # Compiling has the lowest priority: beside other work it takes minutes.
 pytestmark = pytest.mark.timeout(900)
@@ -60,9 +61,9 @@ async def test_the_reason_of_a_failure_is_told(checkpoint_dir: Path, tmp_path: P
 
 def test_the_process_ends_with_a_server_that_is_killed(checkpoint_dir: Path, tmp_path: Path) -> None:
     checkpoint = find("tiny", checkpoint_dir)
-    program = "import asyncio, sys; from pathlib import Path; from models.engine.background import *; " + (
-        f"asyncio.run(compile_in_background(Checkpoint.open(Path({str(checkpoint.path)!r})), Path({str(tmp_path)!r})))"
-    )
+    modules = "import asyncio; from pathlib import Path; from models.engine import background, loading"
+    arguments = f"loading.Checkpoint.open(Path({str(checkpoint.path)!r})), Path({str(tmp_path)!r})"
+    program = f"{modules}; asyncio.run(background.compile_in_background({arguments}))"
     server = subprocess.Popen([sys.executable, "-c", program], env=os.environ)
     try:
         while not (children := compilers()):
@@ -71,4 +72,4 @@ def test_the_process_ends_with_a_server_that_is_killed(checkpoint_dir: Path, tmp
     finally:
         server.kill()
         server.wait()
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []

@@ -13,6 +13,7 @@ import torch
 from images import decode
 from models.engine.engine import Engine
 from models.engine.loading import find, load_engine
+from models.torchserve import tracing
 from models.torchserve.handler import Handler
 from models.torchserve.tracing import ENDPOINT
 from models.torchserve.wire import (
@@ -25,6 +26,7 @@ from models.torchserve.wire import (
     unpack_response,
 )
 from tests import photos
+from tests.service.gateway import PATIENCE
 from tests.service.telemetry.collector import collector
 
 AN_ILLEGAL_ACCESS = torch.AcceleratorError("an illegal memory access")
@@ -155,6 +157,7 @@ def test_a_photos_trace_goes_on_in_the_worker_and_its_engine(
     batch = bytearray(pack_request(Request([traced, kept_by_nobody], 160, False, 10**6)))
     with collector() as traces:
         monkeypatch.setenv(ENDPOINT, traces.url)
+        monkeypatch.setattr(tracing, "_EXPORT_SECONDS", PATIENCE)
         handler = Handler()
         handler.initialize(Context(checkpoint_dir))
         handler.handle([{"body": batch}], Context(checkpoint_dir))
@@ -185,6 +188,7 @@ def test_a_call_that_fails_is_in_the_trace_up_to_where_it_failed(
 
     with collector() as traces:
         monkeypatch.setenv(ENDPOINT, traces.url)
+        monkeypatch.setattr(tracing, "_EXPORT_SECONDS", PATIENCE)
         handler = Handler()
         handler.initialize(Context(checkpoint_dir))
         monkeypatch.setattr(Engine, "run", fail)

@@ -14,6 +14,7 @@ import pytest
 
 from models.training.run_folder import RunError
 from tests.models.training.runs import as_toml, make_recipe, start, state_of
+from tests.service.gateway import PATIENCE
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def process(dataset_dir: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]
     command = [sys.executable, "-c", "from cli.main import main; main()", "train", *map(str, options)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not (out / "state.pt").exists():
             assert process.poll() is None
             assert time.monotonic() < end
@@ -45,10 +46,10 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def end_of(process: subprocess.Popen[str]) -> str:
     """What it says at its end, which must be a failure that left nobody behind."""
     loaders = children(process)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    assert not psutil.wait_procs(loaders, timeout=10)[1]
+    assert not psutil.wait_procs(loaders, timeout=PATIENCE)[1]
     return errors
 
 
