@@ -10,10 +10,10 @@ from worker.management import Load, Totals
 
 @dataclass(slots=True)
 class ServedModel:
-    """since: when it failed, on the clock time.monotonic. wait_ms and run_ms: means of recent calls."""
+    """since: when it failed or began to leave, by time.monotonic. wait_ms and run_ms: means of recent calls."""
 
     checkpoint: Checkpoint
-    state: Literal["loading", "ready", "failed", "leaving"] = "loading"
+    state: Literal["loading", "ready", "failed", "leaving", "unpublished"] = "loading"
     detail: str = ""
     since: float = 0.0
     load: Load = field(default_factory=Load)
@@ -36,9 +36,9 @@ class ServedModel:
 
     @property
     def status(self) -> ModelStatus:
-        """What is published of one that is not leaving."""
+        """What is published of one that is not unpublished."""
         card = self.checkpoint.card
-        assert self.state != "leaving"
+        assert self.state != "unpublished"
         return ModelStatus(
             **card.model_dump(include={"name", "version", "label_set", "input_size", "licence", "data", "scores"}),
             long_side=card.preprocessing.long_side,

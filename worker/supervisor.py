@@ -30,6 +30,8 @@ logger = logging.getLogger("segserve.worker")
 _LOOK_SECONDS = 0.5
 # Gateways read the status every second: after this long none sends photos to a model that is no longer published.
 _UNPUBLISHED_SECONDS = 2.5
+# For gateways to send what they accepted for a model that has left the folder.
+_LEAVING_SECONDS = 12.0
 # Without a call on its way to a process, at one, or on its way back, for this long, there is none.
 _QUIET_SECONDS = 1.0
 # A model that could not be loaded is tried again: memory may have been short.
@@ -65,7 +67,7 @@ class Supervisor:
     @property
     def status(self) -> WorkerStatus:
         """As of half a second ago."""
-        models = [m.status for _, m in sorted(self._models.items()) if m.state != "leaving"]
+        models = [m.status for _, m in sorted(self._models.items()) if m.state != "unpublished"]
         return WorkerStatus(
             kind=self.kind,
             slots=self.slots,
@@ -150,11 +152,17 @@ class Supervisor:
             if known and known.checkpoint.sha256 != checkpoint.sha256:
                 await self._unload(key, known)
                 known = None
+            if known and known.state == "leaving":
+                known.state = "ready"  # It is back in time.
             if known is None or (known.state == "failed" and now - known.since > _REJECTED_SECONDS):
                 await self._load(key, checkpoint)
         # Last, so that a name whose next version has come is never without one.
         for key, model in tuple(self._models.items()):
-            if key not in wanted:
+            if key in wanted:
+                continue
+            if model.state == "ready":
+                model.state, model.since = "leaving", now
+            if model.state != "leaving" or now - model.since >= _LEAVING_SECONDS:
                 await self._unload(key, model)
         if self._state == "starting":
             self._state = "ready"
@@ -183,8 +191,8 @@ class Supervisor:
 
     async def _unload(self, key: ModelId, model: ServedModel) -> None:
         name, version = key
-        if model.state == "ready":
-            model.state = "leaving"
+        if model.state in ("ready", "leaving"):
+            model.state = "unpublished"
             await asyncio.sleep(_UNPUBLISHED_SECONDS)
             # One that does not answer is started again, without this model.
             with suppress(*NoAnswer):
@@ -202,7 +210,7 @@ class Supervisor:
         with suppress(*NoAnswer, ModelRejected, ValueError):
             measured = totals(await self.management.metrics())
             for (name, version), model in tuple(self._models.items()):
-                if model.state != "ready":
+                if model.state not in ("ready", "leaving"):
                     continue
                 model.load = await self.management.load(name, version)
                 model.learn(measured.get((name, str(version)), Totals()))

@@ -25,8 +25,8 @@ class ModelStatus(BaseModel):
     data: str
     scores: Mapping[str, float]
     sha256: str
-    state: Literal["loading", "ready", "failed"]
-    """Gateways send photos to those that are ready."""
+    state: Literal["loading", "ready", "leaving", "failed"]
+    """Gateways accept photos for those that are ready; one that leaves still runs those that were accepted for it."""
     detail: str = ""
     """Why it failed."""
     processes: int = 0

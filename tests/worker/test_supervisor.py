@@ -41,6 +41,39 @@ def test_without_a_word_on_cores_all_count(monkeypatch: pytest.MonkeyPatch) -> N
     assert slots(WorkerSettings()) == min(4, len(os.sched_getaffinity(0)))
 
 
+def test_a_model_that_leaves_the_folder_stays_for_what_was_accepted_for_it(
+    checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ready(Supervisor):
+        async def _load(self, key: ModelId, checkpoint: Checkpoint) -> None:
+            self._models[key] = ServedModel(checkpoint, "ready")
+
+        async def _unregister(self, key: ModelId) -> None:
+            pass
+
+    def states() -> list[str]:
+        asyncio.run(worker._reconcile())
+        return [model.state for model in worker.status.models]
+
+    monkeypatch.setattr("worker.library.SHIPPED", tmp_path / "nothing")
+    monkeypatch.setattr(supervisor, "_UNPUBLISHED_SECONDS", 0)
+    worker = Ready(WorkerSettings(model_dir=tmp_path))
+    weights = tmp_path / "tiny@1.safetensors"
+    try:
+        shutil.copy(checkpoint_dir / weights.name, weights)
+        assert states() == ["ready"]
+        weights.unlink()
+        assert states() == states() == ["leaving"]
+        shutil.copy(checkpoint_dir / weights.name, weights)
+        assert states() == ["ready"]
+        weights.unlink()
+        monkeypatch.setattr(supervisor, "_LEAVING_SECONDS", 0)
+        assert states() == []
+    finally:
+        asyncio.run(worker.management.close())
+        shutil.rmtree(worker.folder)
+
+
 def test_a_version_that_takes_anothers_place_is_loaded_before_that_is_unloaded(
     checkpoint_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ class Worker:
         self.published: Sequence[ModelStatus] = ()
         """The models that it has, or had when it was last ready."""
         self.hosted: Container[str] = frozenset()
-        """The ids of those that it can run now."""
+        """The ids of those that it can run now; one that leaves runs what was accepted for it before."""
         self.metrics = ""
         self.in_service = False
         self.engines: dict[str, Literal["eager", "compiled"]] = {}
@@ -141,7 +141,8 @@ class Worker:
             self.published = [m for m in status.models if m.state == "ready"]
         if [slot.kind for slot in self._slots] != [status.kind] * status.slots:
             self._slots = [Slot(self, number, status.kind) for number in range(status.slots)]
-        self.hosted = frozenset(f"{m.name}@{m.version}" for m in self.ready_models)
+        runs = (m for m in status.models if m.state in ("ready", "leaving") and m.processes)
+        self.hosted = frozenset(f"{m.name}@{m.version}" for m in runs)
         if before != self.hosted:
             self._on_change()
 

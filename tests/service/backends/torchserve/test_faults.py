@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from models.engine.loading import find, load_network
+from models.weights.checkpoint import save
 from tests import photos
 from tests.service.backends.torchserve.conftest import StartGateway
 from tests.service.gateway import PATIENCE, Gateway
@@ -209,6 +211,47 @@ async def test_many_deadlines_pass_while_a_worker_is_stopped_and_none_is_oversta
     assert {status for status, _ in outcomes} <= {504, *REFUSED}
     assert 504 in {status for status, _ in outcomes}
     assert max(seconds for _, seconds in outcomes) < 2 + SLACK
+
+
+async def test_what_was_accepted_for_a_version_is_labelled_although_it_is_withdrawn(
+    gateway_of: StartGateway, worker: WorkerProcess, checkpoint_dir: Path
+) -> None:
+    checkpoint = find("tiny", checkpoint_dir)
+    newer = worker.model_dir / "tiny@2.safetensors"
+    save(load_network(checkpoint), checkpoint.card.model_copy(update={"version": 2}), newer)
+    slow, queued, other = (photos.png(photos.street(height, 130)) for height in (50, 90, 130))
+    async with gateway_of() as served:
+
+        async def ask(body: bytes, request_id: str) -> int:
+            headers = {"X-Request-Id": request_id}
+            return (await served.client.post("/segment?model=tiny@2", content=body, headers=headers)).status_code
+
+        async def versions() -> list[str]:
+            return [version["version"] for version in (await served.client.get("/models/tiny")).json()["versions"]]
+
+        async def until_versions_are(*wanted: str) -> None:
+            async with asyncio.timeout(PATIENCE):
+                while await versions() != [*wanted]:  # noqa: ASYNC110 (nobody notifies us)
+                    await asyncio.sleep(0.1)
+
+        try:
+            await until_versions_are("1", "2")
+            asked = []
+            # One at work and one at its heels for each process, so that the next ones stay in the queue.
+            for number in range(1, 2 * worker.status.slots + 1):
+                asked.append(asyncio.create_task(ask(slow, "sleep-4")))
+                await served.until("segserve_admitted_total", number, model="tiny@2", priority="normal")
+                await served.until("segserve_queue_photos", 0)
+            asked += [asyncio.create_task(ask(queued, f"queued-{number}")) for number in range(5)]
+            await served.until("segserve_queue_photos", 5)
+            newer.unlink()
+            await until_versions_are("1")
+            assert await ask(other, "late") == 404
+            assert await asyncio.gather(*asked) == [200] * len(asked)
+        finally:
+            newer.unlink(missing_ok=True)
+        await served_within(served, queued, 2000)
+    worker.wait_until(lambda: [m.version for m in worker.status.models] == [1])
 
 
 @pytest.fixture(scope="module")
