@@ -5,6 +5,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Container, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -17,6 +18,7 @@ from labeling.errors import JobError
 from labeling.locations import BUCKET_SCHEMES, local_path, scheme
 
 _TEMPORARY = ".temporary-"
+_AT_ONCE = 8
 
 
 class Entry(NamedTuple):
@@ -88,6 +90,7 @@ class DiskStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.uri = str(root)
+        self._unflushed: set[Path] = set()
 
     def read(self, path: str, start: int = 0, length: int | None = None) -> bytes:
         with (self._root / path).open("rb") as file:
@@ -120,10 +123,15 @@ class DiskStore:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+        self._unflushed.add(target)
 
     def flush(self) -> None:
-        # One for all: of thousands of small files each would take milliseconds.
-        os.sync()
+        files, self._unflushed = self._unflushed, set()
+        folders = {path.parent for path in files}
+        # At once, which the disk writes down together: one by one, and as each is written, takes milliseconds a file.
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for paths in (files, folders):
+                list(threads.map(_sync_what_is_left, paths))
 
     @contextmanager
     def new_file(self, path: str) -> Iterator[BinaryIO]:
@@ -141,6 +149,7 @@ class DiskStore:
 
     def delete(self, path: str) -> None:
         (self._root / path).unlink(missing_ok=True)
+        self._unflushed.discard(self._root / path)
 
     def list(self, folder: str) -> Iterator[Entry]:
         for parent, folders, names in os.walk(self._root / folder):
@@ -278,3 +287,9 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_what_is_left(path: Path) -> None:
+    # Another process may have deleted it.
+    with suppress(FileNotFoundError):
+        _sync(path)

@@ -3,10 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +12,17 @@ import pytest
 
 from images import decode, decode_label_map
 from labeling import status
-from labeling.errors import PhotoError
 from labeling.exports.shard import ExportUnit, export_shard
 from labeling.in_progress import InProgress
-from labeling.labeler import LabelMap
 from labeling.photos import PhotoReader
 from labeling.shard import Unit, label_shard
 from labeling.status import Row
-from labeling.store import DiskStore, Store, open_store
-from labeling.worker import Worker, WorkerSettings
+from labeling.store import Store, open_store
 from tests.labeling.brightness import BrightnessLabeler
 from tests.labeling.drawings import draw
 from tests.labeling.jobs import files, label_all, label_unit, members, planned, results, rows
 from tests.service.fakes import brightness_labels
-from tests.service.gateway import PATIENCE, eventually
+from tests.service.gateway import eventually
 
 FIRST = Unit(0)
 
@@ -260,65 +253,3 @@ def test_an_error_of_the_job_itself_stops_it(photos: Path, tmp_path: Path) -> No
     with pytest.raises(PermissionError):
         label_unit(job, store, FIRST, Broken())
     assert [name for name in files(tmp_path / "out") if name.startswith("labels")] == []
-
-
-@pytest.mark.parametrize("moment", ["the tar's", "the table's"])
-async def test_who_is_stopped_while_it_writes_leaves_nothing_half_written(
-    moment: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, store = planned(photos, tmp_path / "out")
-    synced: list[str] = []
-
-    def slow(handle: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
-        time.sleep(0.3)
-
-    def at_the_moment() -> bool:
-        return any(moment == {".tar": "the tar's", ".parquet": "the table's"}.get(Path(p).suffix) for p in synced)
-
-    monkeypatch.setattr(os, "fsync", slow)
-    reader = PhotoReader()
-    work = asyncio.create_task(label_shard(job, store, FIRST, BrightnessLabeler(), reader, print))
-    await eventually(at_the_moment)
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    await reader.close()
-    assert list(store.leftovers()) == []
-    assert list(store.list("working")) == []
-
-
-def test_who_is_told_twice_to_stop_still_takes_back_its_record(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, store = planned(photos, tmp_path / "out")
-    begun, deleting, deleted = threading.Event(), threading.Event(), threading.Event()
-
-    class Endless(BrightnessLabeler):
-        async def label(self, photos: Sequence[bytes]) -> list[LabelMap | PhotoError]:  # noqa: ARG002
-            begun.set()
-            never: asyncio.Future[list[LabelMap | PhotoError]] = asyncio.get_running_loop().create_future()
-            return await never
-
-    def slow(self: DiskStore, path: str) -> None:  # noqa: ARG001
-        deleting.set()
-        time.sleep(0.3)
-        deleted.set()
-
-    monkeypatch.setattr(DiskStore, "delete", slow)
-    monkeypatch.setattr("labeling.worker._labeler", lambda *_: Endless())
-    worker = Worker(job, store.uri, WorkerSettings())
-
-    def stop() -> None:
-        begun.wait(PATIENCE)
-        worker.stop()
-        deleting.wait(PATIENCE)
-        worker.stop()
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    with pytest.raises(asyncio.CancelledError):
-        worker.do(FIRST, print)
-    assert deleted.is_set()
-    thread.join()
-    worker.close()

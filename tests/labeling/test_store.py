@@ -68,6 +68,22 @@ def test_folders_that_another_process_removes_are_not_missed_while_leftovers_are
     assert list(leftovers) == []
 
 
+def test_what_was_written_is_durable_once_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    store = DiskStore(tmp_path)
+    for path in ("made/a", "made/b", "made/a", "working/gone"):
+        store.write(path, b"x")
+    store.delete("working/gone")
+    store.write("working/by others", b"x")
+    shutil.rmtree(tmp_path / "working")
+    assert synced == []
+    store.flush()
+    assert sorted(synced) == [str(tmp_path / path) for path in ("made", "made/a", "made/b")]
+    store.flush()
+    assert len(synced) == 3
+
+
 def _half_written(store: Store) -> None:
     with store.new_file("labels/part-00000.ab.tar") as file:
         file.write(b"half")
