@@ -31,7 +31,7 @@ async def test_who_is_stopped_while_it_writes_leaves_nothing_half_written(
 
     def slow(handle: int) -> None:
         synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
-        time.sleep(0.3)
+        time.sleep(0.3)  # As a busy disk: who does not wait for it is done long before.
 
     def at_the_moment() -> bool:
         return any(moment == {".tar": "the tar's", ".parquet": "the table's"}.get(Path(p).suffix) for p in synced)
@@ -62,7 +62,7 @@ def test_who_is_told_twice_to_stop_still_takes_back_its_record(
 
     def slow(self: DiskStore, path: str) -> None:  # noqa: ARG001
         deleting.set()
-        time.sleep(0.3)
+        time.sleep(0.3)  # As a bucket: the second word to stop comes meanwhile.
         deleted.set()
 
     monkeypatch.setattr(DiskStore, "delete", slow)
